@@ -276,6 +276,22 @@ CRAWL_SCHEDULES = Counter(
     "the tenant has too many (full).",
     ["outcome"],
 )
+CRAWL_RENDERS = Counter(
+    "adriatic_crawl_renders_total",
+    "Pages of crawls that a browser was to render, by what came of them: rendered, or why not (no-browser, busy, "
+    "too-slow, memory, crashed, too-large).",
+    ["outcome"],
+)
+CRAWL_RENDER_SECONDS = Histogram(
+    "adriatic_crawl_render_seconds",
+    "How long a page took in the browser, with the wait for one and for what it asked for.",
+    buckets=(0.5, 1, 2, 5, 10, 20, 40, 80, 160),
+)
+CRAWL_RESOURCES = Counter(
+    "adriatic_crawl_resources_total",
+    "What pages in the browser asked for: asked, kept (it was there already), or refused.",
+    ["outcome"],
+)
 ROWS_FORGOTTEN = Counter(
     "adriatic_rows_forgotten_total", "Rows of the chat and of spending whose time had passed.", ["table"]
 )

@@ -64,6 +64,7 @@ crawl.add_command(schedule)
 @click.option(
     "--gone-after", type=int, default=2, show_default=True, help="Crawls without a page, until it is deleted."
 )
+@click.option("--render", type=click.Choice(["never", "auto", "always"]), help="Pages that a browser renders.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it is over.")
 @json_option("Print the crawl as JSON.")
 def run(urls: tuple[str, ...], where: Where, wait: bool, as_json: bool, **bounds: object) -> None:
@@ -79,7 +80,8 @@ def run(urls: tuple[str, ...], where: Where, wait: bool, as_json: bool, **bounds
     """
     from api.crawls.schemas import Crawl
 
-    body = {name: list(value) if isinstance(value, tuple) else value for name, value in bounds.items()}
+    said = {name: value for name, value in bounds.items() if value is not None}
+    body = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
     with where.connect() as remote:
         made = remote.ask_once("/v1/crawls", {"start_urls": list(urls), **body}, Crawl)
         if wait:
@@ -120,7 +122,9 @@ def describe(made: Crawl) -> str:
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing yet"
     failed = f": {made.last_error.code}: {made.last_error.detail}" if made.last_error else ""
     bound = f", ended at its bound of {made.stopped}" if made.stopped else ""
-    return f"crawl {made.crawl_id} {made.state}{failed}: {made.asked} pages asked for{bound}; addresses: {said}"
+    rendered = f", {made.rendered} rendered by a browser" if made.rendered else ""
+    asked = f"{made.asked} pages asked for{rendered}{bound}"
+    return f"crawl {made.crawl_id} {made.state}{failed}: {asked}; addresses: {said}"
 
 
 def exit_code(made: Crawl, *, waited: bool) -> int:

@@ -48,6 +48,7 @@ def schedule() -> None:
 @click.option("--host", "hosts", multiple=True, help="Host that may be asked; *.example.org is all below it.")
 @click.option("--include", multiple=True, metavar="PATH", help="Path that may be asked for, with *.")
 @click.option("--exclude", multiple=True, metavar="PATH", help="Path that may not be asked for, with *.")
+@click.option("--render", type=click.Choice(["never", "auto", "always"]), help="Pages that a browser renders.")
 @where_options
 @json_option("Print the schedule as JSON.")
 def add(urls: tuple[str, ...], every_s: int, where: Where, as_json: bool, **bounds: object) -> None:
@@ -59,7 +60,8 @@ def add(urls: tuple[str, ...], every_s: int, where: Where, as_json: bool, **boun
     """
     from api.crawls.schedules import CrawlSchedule
 
-    named = {name: list(value) if isinstance(value, tuple) else value for name, value in bounds.items()}
+    said = {name: value for name, value in bounds.items() if value is not None}
+    named = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
     with where.connect(PATIENCE_S_MAX) as remote:
         asked = {"crawl": {"start_urls": list(urls), **named}, "every_s": every_s}
         made = remote.ask_once(PATH, asked, CrawlSchedule)

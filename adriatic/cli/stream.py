@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
     from connectors.postgres.jobs import JobKind
+    from connectors.rendering.pool import Browsers
     from streams.agent import Agent
 
 STOP_S_MAX = 15.0
@@ -68,6 +69,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     from connectors.fetching.fetcher import Fetcher
     from connectors.objects import Objects
     from connectors.parsers.pool import Parsers
+    from connectors.rendering.pool import Browsers
     from streams.abuse import AbuseWatch
     from streams.alerts import AlertCourier
     from streams.announcements import Announcements
@@ -82,10 +84,10 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
     parsers = Parsers()
     embedders = SpaceEmbedders.from_settings(settings.embedder, settings.secrets)
     research, agents = ResearchDesk(settings, embedders), AgentDesk(settings, embedders)
-    fetcher = Fetcher(settings.crawler)
+    fetcher, browsers = Fetcher(settings.crawler), Browsers(settings.crawler)
     tools = {
         **job_kinds(Objects(settings), parsers, embedders, research, agents),
-        **crawl_kinds(settings, fetcher, parsers),
+        **crawl_kinds(settings, fetcher, parsers, browsers),
     }
     worker = Worker(tools, settings.postgres, life)
     kinds = (
@@ -100,6 +102,7 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
         yield Announcements(worker.wake)
     finally:
         fetcher.close()
+        browsers.close()
         parsers.close()
         agents.close()  # a step that waits for a model ends with it
         worker.join(STOP_S_MAX)
@@ -130,11 +133,13 @@ def job_kinds(
     return {kind.name: kind for kind in kinds}
 
 
-def crawl_kinds(settings: Settings, fetcher: Fetcher, parsers: Parsers) -> Mapping[str, JobKind]:
+def crawl_kinds(settings: Settings, fetcher: Fetcher, parsers: Parsers, browsers: Browsers) -> Mapping[str, JobKind]:
     """What needs a way out, by name."""
     from streams.crawling.job import CrawlSite
+    from streams.crawling.rendering import PageRenderer
 
-    return {CrawlSite.name: CrawlSite(fetcher, parsers, settings.crawler.delay_s)}
+    renderer = PageRenderer(settings.crawler, browsers, fetcher) if browsers.enabled else None
+    return {CrawlSite.name: CrawlSite(fetcher, parsers, settings.crawler.delay_s, renderer)}
 
 
 OPENERS: Mapping[str, Callable[[Settings, Lifecycle], AbstractContextManager[Agent]]] = {"jobs": open_jobs}

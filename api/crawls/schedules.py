@@ -60,9 +60,9 @@ _COUNT: Final = "select count(*) from app.crawl_schedules where tenant_id = $1"
 _INSERT: Final = """
   insert into app.crawl_schedules (
     tenant_id, schedule_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max, seconds_max,
-    gone_after, every_s, made_by
+    gone_after, render, every_s, made_by
   )
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
 
@@ -80,7 +80,7 @@ async def create(connection: Connection, principal: Principal, wanted: NewCrawlS
     await connection.execute(
         _INSERT,
         *(tenant_id, schedule_id, start_urls, hosts, crawl.include, crawl.exclude, crawl.depth, crawl.pages_max),
-        *(crawl.bytes_max, crawl.seconds_max, crawl.gone_after, wanted.every_s, principal.user_id),
+        *(crawl.bytes_max, crawl.seconds_max, crawl.gone_after, crawl.render, wanted.every_s, principal.user_id),
     )
     return await read(connection, tenant_id, schedule_id)
 
@@ -88,7 +88,7 @@ async def create(connection: Connection, principal: Principal, wanted: NewCrawlS
 _READ: Final = """
   select
     schedule_id, start_urls, hosts, include, exclude, depth_max as depth, pages_max, bytes_max, seconds_max,
-    gone_after, every_s, paused, case when not paused then next_at end as next_at, last_crawl_id, passed_over,
+    gone_after, render, every_s, paused, case when not paused then next_at end as next_at, last_crawl_id, passed_over,
     told, created_at
   from app.crawl_schedules
   where tenant_id = $1 and ($2::uuid is null or schedule_id = $2)

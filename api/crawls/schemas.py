@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from api.jobs.service import JobError, State
 from connectors.fetching.urls import URL_CHARS_MAX
+from runtime.setting_crawler import RenderMode
 
 START_URLS_MAX = 20
 PATTERNS_MAX = 50
@@ -63,6 +64,13 @@ class NewCrawl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=1, le=GONE_AFTER_MAX, description="A page is deleted when it was not there in so many crawls in a row."
         ),
     ] = 2
+    render: Annotated[
+        RenderMode | None,
+        Meta(
+            description="Which pages a browser renders, where the operator has one: `never` any, `auto` those with "
+            "scripts and hardly any text, `always` all. null: as `crawler.render` says."
+        ),
+    ] = None
 
 
 class UrlCounts(msgspec.Struct, frozen=True):
@@ -95,7 +103,9 @@ class Crawl(msgspec.Struct, frozen=True):
     bytes_max: int
     seconds_max: int
     gone_after: int
+    render: RenderMode | None
     asked: int
+    rendered: Annotated[int, Meta(description="Addresses whose text, or whose redirect, is what a browser showed.")]
     received: int
     dropped: Annotated[int, Meta(description="Links of pages for which the list of addresses had no room.")]
     stopped: Annotated[str, Meta(description="The bound that ended it: pages, bytes or time; empty: nothing was left.")]
@@ -116,11 +126,14 @@ class CrawledUrl(msgspec.Struct, frozen=True):
 
     url: str
     state: UrlState
-    code: Annotated[str, Meta(description="Why it is refused, failed, a duplicate or gone; else empty.")]
+    code: Annotated[
+        str, Meta(description="Why it is refused, failed, a duplicate or gone, or `not-rendered`; else empty.")
+    ]
     detail: str
     status: Annotated[int | None, Meta(description="Of the last answer.")]
     depth: int
     tries: int
+    rendered: Annotated[bool, Meta(description="Its text is what a browser showed.")]
     refers_to: str | None
     page_id: UUID | None
     asked_at: datetime | None

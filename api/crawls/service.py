@@ -36,9 +36,9 @@ _COUNT_OPEN = """
 _INSERT_CRAWL = """
   insert into app.crawls (
     tenant_id, crawl_id, job_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max,
-    seconds_max, gone_after, requested_by, traceparent
+    seconds_max, gone_after, render, requested_by, traceparent
   )
-  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 
 _EMIT_SUBMITTED = """
@@ -83,7 +83,8 @@ async def create(
     await connection.execute(
         _INSERT_CRAWL,
         *(tenant_id, crawl_id, job_id, start_urls, named, wanted.include, wanted.exclude, wanted.depth),
-        *(wanted.pages_max, wanted.bytes_max, wanted.seconds_max, wanted.gone_after, principal.user_id, traceparent),
+        *(wanted.pages_max, wanted.bytes_max, wanted.seconds_max, wanted.gone_after, wanted.render),
+        *(principal.user_id, traceparent),
     )
     await connection.execute(_EMIT_SUBMITTED, tenant_id, crawl_id)
     return await read(connection, tenant_id, crawl_id), False
@@ -122,14 +123,15 @@ def _read_urls(texts: Sequence[str]) -> list[str]:
 _READ_CRAWLS = """
   select
     c.crawl_id, c.job_id, j.state, j.phase, c.start_urls, c.hosts, c.include, c.exclude, c.depth_max as depth,
-    c.pages_max, c.bytes_max, c.seconds_max, c.gone_after, c.asked, c.received, c.dropped, c.stopped,
-    j.last_error, c.created_at, c.ends_at, j.finished_at, u.urls
+    c.pages_max, c.bytes_max, c.seconds_max, c.gone_after, c.render, c.asked, c.received, c.dropped, c.stopped,
+    j.last_error, c.created_at, c.ends_at, j.finished_at, u.urls, u.rendered
   from app.crawls c
   join app.jobs j on j.tenant_id = c.tenant_id and j.job_id = c.job_id
   cross join lateral (
-    select coalesce(jsonb_object_agg(s.state, s.urls), '{}') as urls
+    select
+      coalesce(jsonb_object_agg(s.state, s.urls), '{}') as urls, coalesce(sum(s.rendered), 0)::bigint as rendered
     from (
-      select state, count(*) as urls
+      select state, count(*) as urls, count(*) filter (where rendered) as rendered
       from app.crawl_urls
       where tenant_id = c.tenant_id and crawl_id = c.crawl_id
       group by state
@@ -161,7 +163,7 @@ async def page(
 
 
 _READ_URLS = """
-  select url_id, url, state, code, detail, status, depth, tries, refers_to, page_id, asked_at
+  select url_id, url, state, code, detail, status, depth, tries, rendered, refers_to, page_id, asked_at
   from app.crawl_urls
   where tenant_id = $1
     and crawl_id = $2

@@ -49,7 +49,10 @@ IDLE_S = 15.0
 """How long a connection waits for the next page of its host."""
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_KEPT = ("etag", "last-modified", "retry-after", "x-robots-tag", "content-type", "link")
+_KEPT = (
+    *("etag", "last-modified", "retry-after", "x-robots-tag", "content-type", "link"),
+    "access-control-allow-origin",
+)
 """Headers of an answer that are handed on."""
 
 Resolve = Callable[[str], Awaitable[list[str]]]
@@ -131,6 +134,10 @@ class Fetcher:
             return asyncio.run_coroutine_threadsafe(self._fetch(request), self._loop).result()
         except CancelledError:
             raise StopRequested from None
+
+    def may_be_private(self, host: str) -> bool:
+        """Whether settings let a host have a private address."""
+        return host.lower() in self._private
 
     def close(self) -> None:
         """End every request. Whoever waits for one is asked to stop."""

@@ -154,12 +154,14 @@ class Unread(msgspec.Struct, frozen=True, tag="unread"):
 
 class PageFacts(msgspec.Struct, frozen=True):
     """What a page of a site says beside its text. `links` and `canonical` are whole addresses as they stand there, the
-    latter empty where there is none; `follow` and `index` are what it asks of robots."""
+    latter empty where there is none; `follow` and `index` are what it asks of robots; `scripted`: most of what it shows
+    seems to be made by its scripts."""
 
     links: tuple[str, ...]
     canonical: str = ""
     index: bool = True
     follow: bool = True
+    scripted: bool = False
 
 
 class Parsed(msgspec.Struct, frozen=True, tag="parsed"):

@@ -24,6 +24,14 @@ LINKS_MAX = 1_000
 LINK_CHARS_MAX = 2_048
 MAIN_SHARE_MIN = 0.1
 """A main part with less than this share of the words that the page shows is none: a list, an index, a table."""
+FEW_WORDS = 50
+"""A page with scripts and fewer words than this seems to be made by them. The shells of applications have a dozen: a
+title, a wish for scripts."""
+SHELL_WORDS_MAX = 300
+"""The same of a page that has an empty place for what its scripts make: menus and footers may be there already."""
+_PLACES = frozenset(("root", "app", "application", "__next", "__nuxt", "___gatsby", "svelte", "q-app", "docsify"))
+"""Names of such places, as the tools that make applications choose them."""
+_SCRIPT_TYPES = frozenset(("", "module", "text/javascript", "application/javascript", "text/ecmascript"))
 _WORD = re.compile(r"\w+")
 _NAMES = ("robots", "adriatic")
 """Names to which a page may speak in its `meta`: everybody's, or ours."""
@@ -44,7 +52,8 @@ def read_site_page(text: str, url: str) -> PageReading:
     shown = writer.finish()
     main = _find_main(text, url)
     enough = len(_WORD.findall(main)) >= MAIN_SHARE_MIN * len(_WORD.findall(shown))
-    return PageReading(title, main if main.strip() and enough else shown, _find_facts(text, url))
+    chosen = main if main.strip() and enough else shown
+    return PageReading(title, chosen, _find_facts(text, url, len(_WORD.findall(chosen))))
 
 
 def _find_main(text: str, url: str) -> str:
@@ -54,7 +63,7 @@ def _find_main(text: str, url: str) -> str:
     return found or ""
 
 
-def _find_facts(text: str, url: str) -> PageFacts:
+def _find_facts(text: str, url: str, words: int) -> PageFacts:
     if not text.strip():
         return PageFacts(())
     root = lxml_html.document_fromstring(
@@ -66,7 +75,25 @@ def _find_facts(text: str, url: str) -> PageFacts:
         (href for each in root.iter("link") if "canonical" in _rel(each) and (href := _whole(base, each))), ""
     )
     links = tuple(dict.fromkeys(_find_links(root, base)))[:LINKS_MAX]
-    return PageFacts(links, canonical, not asked & {"noindex", "none"}, not asked & {"nofollow", "none"})
+    index, follow = not asked & {"noindex", "none"}, not asked & {"nofollow", "none"}
+    return PageFacts(links, canonical, index, follow, _seems_scripted(root, words))
+
+
+def _seems_scripted(root: Any, words: int) -> bool:
+    """Whether a page with so many words is a shell that its scripts fill."""
+    if words >= SHELL_WORDS_MAX or not any(_runs(each) for each in root.iter("script")):
+        return False
+    if words < FEW_WORDS:
+        return True
+    places = (
+        each for each in root.iter("div", "main", "app-root") if each.tag == "app-root" or each.get("id") in _PLACES
+    )
+    return any(not "".join(each.itertext()).strip() for each in places)
+
+
+def _runs(script: Any) -> bool:
+    named = (script.get("type") or "").partition(";")[0].strip().lower()
+    return named in _SCRIPT_TYPES and bool(script.get("src") or (script.text or "").strip())
 
 
 def _read_wishes(root: Any) -> set[str]:

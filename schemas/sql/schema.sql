@@ -1147,11 +1147,13 @@ CREATE TABLE app.crawl_schedules (
     told text DEFAULT ''::text NOT NULL,
     made_by uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    render text,
     CONSTRAINT crawl_schedules_bytes_max_check CHECK ((bytes_max > 0)),
     CONSTRAINT crawl_schedules_depth_max_check CHECK ((depth_max >= 0)),
     CONSTRAINT crawl_schedules_every_s_check CHECK (((every_s >= 3600) AND (every_s <= 31622400))),
     CONSTRAINT crawl_schedules_gone_after_check CHECK ((gone_after > 0)),
     CONSTRAINT crawl_schedules_pages_max_check CHECK ((pages_max > 0)),
+    CONSTRAINT crawl_schedules_render_check CHECK ((render = ANY (ARRAY['never'::text, 'auto'::text, 'always'::text]))),
     CONSTRAINT crawl_schedules_seconds_max_check CHECK ((seconds_max > 0))
 );
 
@@ -1206,6 +1208,7 @@ CREATE TABLE app.crawl_urls (
     text_hash bytea,
     simhash bigint,
     asked_at timestamp with time zone,
+    rendered boolean DEFAULT false NOT NULL,
     CONSTRAINT crawl_urls_kind_check CHECK ((kind = ANY (ARRAY['page'::text, 'sitemap'::text, 'recalled'::text]))),
     CONSTRAINT crawl_urls_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'stored'::text, 'unchanged'::text, 'duplicate'::text, 'redirected'::text, 'refused'::text, 'failed'::text, 'gone'::text, 'read'::text]))),
     CONSTRAINT crawl_urls_url_check CHECK ((length(url) <= 2048))
@@ -1269,10 +1272,12 @@ CREATE TABLE app.crawls (
     traceparent text,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     ends_at timestamp with time zone,
+    render text,
     CONSTRAINT crawls_bytes_max_check CHECK ((bytes_max > 0)),
     CONSTRAINT crawls_depth_max_check CHECK ((depth_max >= 0)),
     CONSTRAINT crawls_gone_after_check CHECK ((gone_after > 0)),
     CONSTRAINT crawls_pages_max_check CHECK ((pages_max > 0)),
+    CONSTRAINT crawls_render_check CHECK ((render = ANY (ARRAY['never'::text, 'auto'::text, 'always'::text]))),
     CONSTRAINT crawls_seconds_max_check CHECK ((seconds_max > 0))
 );
 

@@ -7,22 +7,30 @@ Refuses rows: what becomes of it all, `job` writes.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
+
+import msgspec
 
 from connectors.fetching import FetchedAnswer, FetchRequest, NotFetched
 from connectors.fetching.fetcher import Fetcher
 from connectors.fetching.reach import HostList
 from connectors.parsers import PageFacts, Parsed, Refused
 from connectors.parsers.pool import Parsers
+from connectors.rendering import NotRendered
 from runtime.clock import SYSTEM_CLOCK
 from streams.crawling import rules
 from streams.crawling.page_store import KnownPage, ReadPage
 from streams.crawling.turns import FETCH_S_MAX, Robots
 
-PAGE_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "text/markdown", "application/pdf")
+if TYPE_CHECKING:
+    from streams.crawling.rendering import CrawlRenderer
+
+HTML_TYPES = ("text/html", "application/xhtml+xml")
+PAGE_TYPES = (*HTML_TYPES, "text/plain", "text/markdown", "application/pdf")
 SITEMAP_TYPES = ("application/xml", "text/xml", "text/plain", "application/gzip", "application/x-gzip")
 PAGE_BYTES_MAX = 10_485_760
 """Largest answer on the wire, in bytes. Pages have a hundredth of it; PDFs come near."""
@@ -54,7 +62,9 @@ class SitemapAnswer:
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
     """What came of a page. One of `page`, `refused` and `fetched` says it: text, why there is none, or an answer
-    without a body. `retry`: the host is to be left alone and the page asked for again, after `pause_s` at least."""
+    without a body. `retry`: the host is to be left alone and the page asked for again, after `pause_s` at least.
+    `rendered`: the text is what a browser showed, and `told` what that did not get; `not_rendered`: why it is not,
+    though it should have been."""
 
     fetched: FetchedAnswer | None = None
     failure: NotFetched | None = None
@@ -64,6 +74,9 @@ class PageAnswer:
     retry: bool = False
     pause_s: float = 0.0
     received: int = 0
+    rendered: bool = False
+    told: str = ""
+    not_rendered: NotRendered | None = None
 
 
 def ask_robots(fetcher: Fetcher, origin: str) -> RobotsAnswer:
@@ -99,9 +112,13 @@ def ask_page(
     bytes_left: int,
     *,
     reach: HostList | None = None,
+    renderer: CrawlRenderer | None = None,
 ) -> PageAnswer:
-    """One request for a page, and its text when it has a new one. Raises `StopRequested`."""
+    """One request for a page, and its text when it has a new one; what its scripts ask for meanwhile, too, where a
+    browser renders it. Raises `StopRequested`."""
     asked = {"if-none-match": known.etag, "if-modified-since": known.last_modified} if known else {}
+    if renderer is not None and renderer.mode == "always":
+        asked = {}  # that the page is as it was says nothing of what its scripts make
     request = FetchRequest(
         url,
         PAGE_TYPES,
@@ -120,17 +137,46 @@ def ask_page(
         return PageAnswer(fetched=answer, retry=pause_s <= RETRY_AFTER_S_MAX, pause_s=pause_s)
     if answer.status != 200:
         return PageAnswer(fetched=answer)
-    return _read(parsers, tenant_id, url, answer)
+    parsed = _parse(parsers, tenant_id, url, answer)
+    if renderer is None or not isinstance(parsed, Parsed) or answer.media_type not in HTML_TYPES:
+        return _read(parsed, answer)
+    facts = _join_facts(parsed, answer.headers.get("x-robots-tag", ""))
+    return (
+        _render(parsers, tenant_id, url, answer, parsed, renderer) if renderer.wants(facts) else _read(parsed, answer)
+    )
 
 
-def _read(parsers: Parsers, tenant_id: UUID, url: str, answer: FetchedAnswer) -> PageAnswer:
+def _render(
+    parsers: Parsers, tenant_id: UUID, url: str, answer: FetchedAnswer, parsed: Parsed, renderer: CrawlRenderer
+) -> PageAnswer:
+    """The page as a browser shows it, where one can; else as it came, and why. What it said of itself for the next time
+    (`ETag`) says nothing of what its scripts make, and is not kept."""
+    found, received = renderer.render(answer)
+    received += answer.received
+    plain = msgspec.structs.replace(
+        answer, headers={name: said for name, said in answer.headers.items() if name not in ("etag", "last-modified")}
+    )
+    if isinstance(found, NotRendered):
+        return replace(_read(parsed, plain), received=received, not_rendered=found)
+    if found.location:
+        leads = msgspec.structs.replace(plain, location=found.location)
+        return PageAnswer(fetched=leads, received=received, rendered=True)
+    shown = msgspec.structs.replace(plain, body=found.html, media_type=HTML_TYPES[0])
+    read = _read(_parse(parsers, tenant_id, url, shown), shown)
+    return replace(read, received=received, rendered=True, told=found.told)
+
+
+def _parse(parsers: Parsers, tenant_id: UUID, url: str, answer: FetchedAnswer) -> Parsed | Refused:
     name = Path(urlsplit(url).path).name or "page"
-    if answer.media_type in PAGE_TYPES[:2] and not name.lower().endswith((".html", ".htm")):
+    if answer.media_type in HTML_TYPES and not name.lower().endswith((".html", ".htm")):
         name += ".html"
     with tempfile.NamedTemporaryFile(prefix="adriatic-") as copy:
         copy.write(answer.body)
         copy.flush()
-        parsed = parsers.parse_page(tenant_id, Path(copy.name), name[-255:], url)
+        return parsers.parse_page(tenant_id, Path(copy.name), name[-255:], url)
+
+
+def _read(parsed: Parsed | Refused, answer: FetchedAnswer) -> PageAnswer:
     if isinstance(parsed, Refused):
         return PageAnswer(fetched=answer, refused=parsed, received=answer.received)
     facts = _join_facts(parsed, answer.headers.get("x-robots-tag", ""))
@@ -142,8 +188,9 @@ def _read(parsers: Parsers, tenant_id: UUID, url: str, answer: FetchedAnswer) ->
         text_hash=rules.hash_text(parsed.text),
         simhash=rules.simhash(parsed.text),
         links=list(facts.links),
-        etag=answer.headers.get("etag", ""),
-        last_modified=answer.headers.get("last-modified", ""),
+        # That a shell is as it was says nothing of what its scripts make.
+        etag="" if facts.scripted else answer.headers.get("etag", ""),
+        last_modified="" if facts.scripted else answer.headers.get("last-modified", ""),
     )
     return PageAnswer(fetched=answer, page=page, facts=facts, received=answer.received)
 
@@ -157,4 +204,5 @@ def _join_facts(parsed: Parsed, header: str) -> PageFacts:
         facts.canonical,
         facts.index and not wishes & {"noindex", "none"},
         facts.follow and not wishes & {"nofollow", "none"},
+        facts.scripted,
     )

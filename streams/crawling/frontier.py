@@ -54,6 +54,8 @@ class CrawlState:
     recalled: bool
     traceparent: str | None
     left_s: float | None
+    render: str | None
+    """Which pages a browser renders; None: as settings say."""
     allowed: list[str]
     """The tenant's list of hosts, as it is now; empty: it has none."""
 
@@ -88,7 +90,7 @@ class FrontierUrl:
 _READ = """
   select
     tenant_id, crawl_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max, gone_after,
-    asked, received, found, recalled, traceparent,
+    asked, received, found, recalled, traceparent, render,
     extract(epoch from ends_at - clock_timestamp())::float8 as left_s,
     coalesce(
       (
@@ -271,6 +273,7 @@ class UrlOutcome:
     page_id: UUID | None = None
     text_hash: bytes | None = None
     simhash: int | None = None
+    rendered: bool = False
 
 
 _NOTE = """
@@ -284,6 +287,7 @@ _NOTE = """
     page_id = %(page_id)s,
     text_hash = %(text_hash)s,
     simhash = %(simhash)s,
+    rendered = %(rendered)s,
     tries = tries + %(tried)s,
     asked_at = case when %(tried)s = 0 then asked_at else clock_timestamp() end
   where tenant_id = %(tenant_id)s and crawl_id = %(crawl_id)s and url_id = %(url_id)s

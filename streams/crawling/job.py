@@ -23,6 +23,7 @@ from streams.crawling import asking, frontier, page_store, rules, turns
 from streams.crawling.asking import PageAnswer, RobotsAnswer, SitemapAnswer
 from streams.crawling.frontier import CrawlState, FrontierUrl, ReadyUrl
 from streams.crawling.outcomes import record_page
+from streams.crawling.rendering import PageRenderer
 
 UNIT = "pages"
 PAUSE_S_MAX = 30.0
@@ -38,10 +39,13 @@ class CrawlSite(JobKind):
 
     name = CRAWL
 
-    def __init__(self, fetcher: Fetcher, parsers: Parsers, delay_s: float) -> None:
+    def __init__(
+        self, fetcher: Fetcher, parsers: Parsers, delay_s: float, renderer: PageRenderer | None = None
+    ) -> None:
         self._fetcher = fetcher
         self._parsers = parsers
         self._delay_s = delay_s
+        self._renderer = renderer
 
     def prepare(self, connection: Connection, job: ClaimedJob) -> Answer | None:
         """The one request, once it is time for it. None: nothing is to be asked for, or the turn is over."""
@@ -58,9 +62,9 @@ class CrawlSite(JobKind):
             return asking.ask_sitemap(self._fetcher, waiting.url, crawl.reach)
         known = page_store.find_known(connection, job.tenant_id, waiting.url)
         bytes_left = max(1, crawl.bytes_max - crawl.received)
-        return asking.ask_page(
-            self._fetcher, self._parsers, job.tenant_id, waiting.url, known, bytes_left, reach=crawl.reach
-        )
+        renderer = None if self._renderer is None else self._renderer.bind(connection, job, crawl)
+        asked = (self._fetcher, self._parsers, job.tenant_id, waiting.url, known, bytes_left)
+        return asking.ask_page(*asked, reach=crawl.reach, renderer=renderer)
 
     def apply(self, connection: Connection, job: ClaimedJob, prepared: Answer | None) -> JobProgress:
         crawl = frontier.read(connection, job)

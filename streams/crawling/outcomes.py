@@ -5,6 +5,8 @@ Owns the order in which an answer is looked at. Refuses requests; each function 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from connectors.fetching.urls import normalise
 from connectors.parsers import PageFacts
 from connectors.postgres.connections import Connection
@@ -13,6 +15,7 @@ from streams.crawling.asking import PageAnswer
 from streams.crawling.frontier import CrawlState, FrontierUrl, UrlOutcome
 from streams.crawling.page_store import KnownPage, ReadPage
 
+NOT_RENDERED = "not-rendered"
 STATUS_WORDS = {401: "it needs a login", 403: "its site forbids it", 404: "it is not there", 410: "it is gone for good"}
 
 
@@ -21,7 +24,7 @@ def record_page(connection: Connection, crawl: CrawlState, waiting: FrontierUrl,
     if answer.retry and waiting.tries + 1 < frontier.TRIES_MAX:
         outcome = _describe(answer, "waiting")
     elif answer.page is not None and answer.facts is not None:
-        outcome = _take(connection, crawl, waiting, answer.page, answer.facts)
+        outcome = _take_rendered(connection, crawl, waiting, answer, answer.page, answer.facts)
     elif answer.fetched is not None and answer.fetched.status == 304:
         outcome = _leave(connection, crawl, waiting)
     elif answer.fetched is not None and answer.fetched.location:
@@ -30,7 +33,39 @@ def record_page(connection: Connection, crawl: CrawlState, waiting: FrontierUrl,
         outcome = _describe(answer, "failed" if answer.retry else "refused")
         if answer.fetched is not None and answer.fetched.status in (404, 410):
             outcome = _miss(connection, crawl, waiting, outcome)
-    frontier.note(connection, crawl, waiting.url_id, outcome)
+    frontier.note(connection, crawl, waiting.url_id, replace(outcome, rendered=answer.rendered))
+
+
+def _take_rendered(
+    connection: Connection,
+    crawl: CrawlState,
+    waiting: FrontierUrl,
+    answer: PageAnswer,
+    page: ReadPage,
+    facts: PageFacts,
+) -> UrlOutcome:
+    """A page with a text, of which is told what a browser did not do for it. Where its scripts make its text and there
+    was no browser, what an earlier crawl kept of it stays, and a page without a text is not one that is gone."""
+    missed = answer.not_rendered
+    if answer.rendered and facts.index and not page.text.strip():
+        # Not one that is gone: what its scripts read may not have been there.
+        return UrlOutcome("refused", "empty", f"the browser showed no text{answer.told and f': {answer.told}'}", 200)
+    if missed is None:
+        outcome = _take(connection, crawl, waiting, page, facts)
+        told = answer.told if outcome.state in ("stored", "unchanged") else ""
+        return replace(outcome, detail=told) if told else outcome
+    why = f"its scripts were not run: {missed.detail}"
+    known = page_store.find_known(connection, crawl.tenant_id, waiting.url) if facts.scripted else None
+    if known is not None:
+        page_store.touch(connection, crawl, known.page_id)
+        kept = (known.page_id, known.text_hash, known.simhash)
+        return UrlOutcome("unchanged", NOT_RENDERED, f"{why}; it is as an earlier crawl saw it", 200, None, *kept)
+    if facts.index and not page.text.strip():
+        if facts.follow:
+            _follow(connection, crawl, waiting, page.links)
+        return UrlOutcome("refused", NOT_RENDERED, f"it has no text, and {why}", 200)
+    outcome = _take(connection, crawl, waiting, page, facts)
+    return replace(outcome, code=NOT_RENDERED, detail=why) if outcome.state in ("stored", "unchanged") else outcome
 
 
 def _describe(answer: PageAnswer, state: str) -> UrlOutcome:
@@ -60,6 +95,9 @@ def _take(
     elif canonical:
         frontier.add(connection, crawl, [canonical], depth=waiting.depth, hops=waiting.hops + 1)
         outcome = UrlOutcome("duplicate", "canonical", "the page names its own address", 200, canonical)
+    elif not page.text.strip() and facts.scripted:
+        # Not one that is gone: somebody may have switched the browser off.
+        return UrlOutcome("refused", "empty", "the page has no text but what its scripts make", 200)
     elif not page.text.strip():
         outcome = UrlOutcome("refused", "empty", "the page has no text", 200)
     elif same is not None:

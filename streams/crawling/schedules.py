@@ -61,11 +61,11 @@ _INSERT_JOB: Final = """
 _INSERT_CRAWL: Final = """
   insert into app.crawls (
     tenant_id, crawl_id, job_id, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max,
-    seconds_max, gone_after, requested_by
+    seconds_max, gone_after, render, requested_by
   )
   select
     tenant_id, %s, %s, start_urls, hosts, include, exclude, depth_max, pages_max, bytes_max, seconds_max,
-    gone_after, made_by
+    gone_after, render, made_by
   from app.crawl_schedules
   where tenant_id = %s and schedule_id = %s
 """

@@ -124,6 +124,38 @@ def is_still_mine(connection: Connection, job: ClaimedJob, host: str) -> bool:
     return connection.execute(_STILL_MINE, [host, job.job_id, FETCH_S_MAX + 5]).fetchone() is not None
 
 
+_GO_ON = """
+  update ops.crawl_hosts
+  set
+    turn_until = clock_timestamp() + %(turn_s)s * interval '1 s',
+    next_at = greatest(next_at, clock_timestamp()) + greatest(delay_s, %(delay_s)s) * interval '1 s'
+  where host = %(host)s and turn_job = %(job_id)s and turn_until > clock_timestamp()
+  returning host
+"""
+
+
+def go_on(connection: Connection, job: ClaimedJob, host: str, delay_s: float) -> bool:
+    """Keep the turn for one more request. False when it is not this job's."""
+    asked = {"host": host, "job_id": job.job_id, "delay_s": delay_s, "turn_s": TURN_S}
+    return connection.execute(_GO_ON, asked).fetchone() is not None
+
+
+_FIND_WAIT = """
+  select
+    greatest(
+      0, extract(epoch from next_at - greatest(delay_s, %s) * interval '1 s' - clock_timestamp())
+    )::float8
+  from ops.crawl_hosts
+  where host = %s
+"""
+
+
+def find_wait(connection: Connection, host: str, delay_s: float) -> float:
+    """Seconds until the request of the turn that was taken last may be made."""
+    (wait_s,) = connection.execute(_FIND_WAIT, [delay_s, host]).fetchone() or (0.0,)
+    return float(wait_s)
+
+
 _GIVE_BACK = """
   update ops.crawl_hosts
   set

@@ -22,12 +22,14 @@ from aiohttp import web
 from connectors.fetching.fetcher import Fetcher
 from connectors.fetching.urls import default_hosts
 from connectors.parsers.pool import Parsers
+from connectors.rendering.pool import Browsers
 from runtime import logs
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
 from runtime.settings import CrawlerSettings, Settings, TelemetrySettings
 from schemas.jobs import CRAWL
 from streams.crawling.job import CrawlSite
+from streams.crawling.rendering import PageRenderer
 from streams.worker import Worker
 from tests.connectors.fetching.local_web import Handler, LocalWeb, html
 from tests.databases import ask
@@ -93,15 +95,17 @@ class Crawls:
             "bytes_max": 10**8,
             "seconds_max": 600,
             "gone_after": 2,
+            "render": None,
             **bounds,
         }
         self.bench.rows(
             "with job as (insert into app.jobs (tenant_id, job_id, kind, params) values (%s, %s, %s, %s)) "
             "insert into app.crawls (tenant_id, crawl_id, job_id, start_urls, hosts, include, exclude, depth_max, "
-            "pages_max, bytes_max, seconds_max, gone_after) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "pages_max, bytes_max, seconds_max, gone_after, render) "
+            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             *(tenant_id, job_id, CRAWL, json.dumps({"crawl_id": str(crawl_id)})),
             *(tenant_id, crawl_id, job_id, list(urls), row["hosts"], row["include"], row["exclude"], row["depth_max"]),
-            *(row["pages_max"], row["bytes_max"], row["seconds_max"], row["gone_after"]),
+            *(row["pages_max"], row["bytes_max"], row["seconds_max"], row["gone_after"], row["render"]),
         )
         return crawl_id
 
@@ -141,23 +145,29 @@ class Crawls:
         self.bench.rows("delete from ops.crawl_hosts")
 
     @contextmanager
-    def working(self, *hosts: str, delay_s: float = 0.0, places: int = PLACES) -> Iterator[None]:
+    def working(self, *hosts: str, delay_s: float = 0.0, places: int = PLACES, browser: str = "off") -> Iterator[None]:
         parsers = Parsers()
+        settings = CrawlerSettings(delay_s=delay_s, browser=browser, browser_sandbox=False)
+        browsers = Browsers(settings)
         with self.local.fetching(*hosts, delay_s=delay_s) as fetcher:
+            renderer = PageRenderer(settings, browsers, fetcher) if browsers.enabled else None
             try:
-                with self.bench.working({CRAWL: CrawlSite(fetcher, parsers, delay_s)}, places):
+                with self.bench.working({CRAWL: CrawlSite(fetcher, parsers, delay_s, renderer)}, places):
                     yield
                     fetcher.close()
+                    browsers.close()
                     parsers.close()
             finally:
+                browsers.close()
                 parsers.close()
 
-    def process(self, log: Path, *hosts: str, delay_s: float = 0.0) -> subprocess.Popen[bytes]:
+    def process(self, log: Path, *hosts: str, delay_s: float = 0.0, browser: str = "off") -> subprocess.Popen[bytes]:
         postgres = self.bench.settings.postgres
         described = {
             "port": self.local.port,
             "hosts": hosts,
             "delay_s": delay_s,
+            "browser": browser,
             "postgres": {
                 **{name: getattr(postgres, name) for name in ("host", "port", "database", "sslmode")},
                 "flows_password": postgres.flows_password.get_secret_value(),
@@ -179,12 +189,20 @@ def main() -> None:
     settings = Settings(postgres=described["postgres"])
     life = Lifecycle(Health())
     signal.signal(signal.SIGTERM, lambda *_: life.stop())
-    crawler = CrawlerSettings(allowed_private=tuple(described["hosts"]), delay_s=described["delay_s"])
-    fetcher, parsers = Fetcher(crawler, LocalWeb().resolve), Parsers()
-    worker = Worker({CRAWL: CrawlSite(fetcher, parsers, crawler.delay_s)}, settings.postgres, life, places=PLACES)
+    crawler = CrawlerSettings(
+        allowed_private=tuple(described["hosts"]),
+        delay_s=described["delay_s"],
+        browser=described["browser"],
+        browser_sandbox=False,
+    )
+    fetcher, parsers, browsers = Fetcher(crawler, LocalWeb().resolve), Parsers(), Browsers(crawler)
+    renderer = PageRenderer(crawler, browsers, fetcher) if browsers.enabled else None
+    kinds = {CRAWL: CrawlSite(fetcher, parsers, crawler.delay_s, renderer)}
+    worker = Worker(kinds, settings.postgres, life, places=PLACES)
     worker.start()
     life.wait_for_stop()
     fetcher.close()
+    browsers.close()
     parsers.close()
     worker.join(PATIENCE_S)
 

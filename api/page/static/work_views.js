@@ -171,7 +171,8 @@ const STATES = ["stored", "unchanged", "waiting", "failed", "refused", "duplicat
 export function crawl(item, urls, filter) {
   const nodes = item.last_error ? [failure(item.last_error)] : [];
   const bound = item.stopped ? ` It ended at its bound of ${item.stopped}.` : "";
-  nodes.push(h("p", {}, `${plural(item.asked, "page")} of ${count(item.pages_max)} asked for, ${bytes(item.received)} received, ${plural(item.depth, "level")} of links.${bound}`));
+  const rendered = item.rendered ? `${count(item.rendered)} rendered by a browser, ` : "";
+  nodes.push(h("p", {}, `${plural(item.asked, "page")} of ${count(item.pages_max)} asked for, ${rendered}${bytes(item.received)} received, ${plural(item.depth, "level")} of links.${bound}`));
   if (item.dropped) nodes.push(small(`${plural(item.dropped, "link")} had no room in the list of addresses.`));
   nodes.push(small(`Hosts: ${item.hosts.join(", ")}`));
   const counted = STATES.filter((state) => item.urls[state]);
