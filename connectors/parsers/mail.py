@@ -108,13 +108,13 @@ def _read_within(leaf: _Leaf, inventory: Inventory, depth: int) -> str:
 
 def _unpack_mails(part: Any) -> list[Any]:
     """The mails that a part holds. No rule lets one be encoded, and some programs do it: then the library finds a mail
-    without a head, of letters that mean nothing."""
+    whose head, if it has one, and whose text are still packed. One with parts was not packed, whatever is said."""
+    mails = list(part.get_payload())
     encoding = _field(part, "Content-Transfer-Encoding").strip().lower()
-    if encoding not in _UNPACK:
-        return list(part.get_payload())
-    packed = "".join(str(each.get_payload()) for each in part.get_payload() if not each.is_multipart())
+    if encoding not in _UNPACK or any(each.is_multipart() for each in mails):
+        return mails
     try:
-        content = _UNPACK[encoding](packed.encode("ascii", "replace"))
+        content = _UNPACK[encoding](b"".join(each.as_bytes(policy=email.policy.compat32) for each in mails).lstrip())
     except binascii.Error:
         content = b""
     return [email.message_from_bytes(content, policy=email.policy.default)]
