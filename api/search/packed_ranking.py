@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from connectors.postgres.word_segments import Ids, Places, as_ids, as_places, as_uuids, find_places
 
-K1, B = 2.0, 0.75
+K1, B = 1.5, 0.75
 DENSE_SHARE = 8
 """A list that has an eighth of a segment is kept as a count for each source: adding all of them up without looking for
 places is faster, and takes no more room."""

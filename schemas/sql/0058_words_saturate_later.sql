@@ -1,5 +1,5 @@
--- BM25 saturates later: `k1` 2 instead of 1.2 (docs/decisions/0012). A whole record is ranked, and the fifth time that a word stands in it
--- still says something. The bound of a posting list follows: its tiers have the norm of 1.2, and count / (2 · x) is 0.6 · count / (1.2 · x).
+-- BM25 saturates later: `k1` 1.5 instead of 1.2 (docs/decisions/0012). A whole record is ranked, and the fifth time that a word stands in it
+-- still says something. The bound of a posting list follows: its tiers have the norm of 1.2, and count / (1.5 · x) is 0.8 · count / (1.2 · x).
 grant create on schema mv to adriatic_search;
 
 do $$
@@ -11,11 +11,11 @@ begin
     for edit in
         select * from (values
             ('mv.search_words_exact(text, text[], uuid[], integer)'::regprocedure,
-                'k1 constant double precision := 1.2', 'k1 constant double precision := 2'),
+                'k1 constant double precision := 1.2', 'k1 constant double precision := 1.5'),
             ('mv.rank_by_words(text[], text[], uuid[], text, integer, integer)'::regprocedure,
-                'n.count * 2.2 / (n.count + 1.2 * (', 'n.count * 3 / (n.count + 2 * ('),
+                'n.count * 2.2 / (n.count + 1.2 * (', 'n.count * 2.5 / (n.count + 1.5 * ('),
             ('mv.word_postings(text[], text, integer)'::regprocedure,
-                't.idf * 2.2 * coalesce(1 - 1 / (1 + f.floors[', 't.idf * 3 * coalesce(1 - 1 / (1 + 0.6 * f.floors[')
+                't.idf * 2.2 * coalesce(1 - 1 / (1 + f.floors[', 't.idf * 2.5 * coalesce(1 - 1 / (1 + 0.8 * f.floors[')
         ) as edits (function, old, new)
     loop
         before := pg_get_functiondef(edit.function);

@@ -4256,7 +4256,7 @@ begin
             select array_agg(kind), array_agg(source_id), array_agg(version), array_agg(score)
             from (
                 select c.kind, c.source_id, c.version,
-                    sum(t.idf * n.count * 3 / (n.count + 2 * (0.25 + 0.75 * c.length / t.average))) as score
+                    sum(t.idf * n.count * 2.5 / (n.count + 1.5 * (0.25 + 0.75 * c.length / t.average))) as score
                 from (
                     select w.kind, w.source_id, w.version, w.length, w.words || ''::tsvector as words, w.counts || '{}'::jsonb as counts
                     from %s as w
@@ -4718,7 +4718,7 @@ CREATE FUNCTION mv.search_words_exact(query text, kinds text[], ids uuid[], sour
     AS $$
 #variable_conflict use_column
 declare
-    k1 constant double precision := 2;
+    k1 constant double precision := 1.5;
     b constant double precision := 0.75;
     tenant constant uuid := app.current_tenant();
     buckets constant double precision[] := mv.lexeme_count_buckets();
@@ -5551,7 +5551,7 @@ CREATE FUNCTION mv.word_postings(wanted text[], only_kind text, first_max intege
     from (
         select
             t.kind, t.n, s.sources, t.texts, mv.word_query(t.prefix, t.key, s.tier)::text as key,
-            t.idf * 3 * coalesce(1 - 1 / (1 + 0.6 * f.floors[s.tier + 1] * greatest(1, t.average / 100)), 1) as upper
+            t.idf * 2.5 * coalesce(1 - 1 / (1 + 0.8 * f.floors[s.tier + 1] * greatest(1, t.average / 100)), 1) as upper
         from mv.word_terms(wanted, only_kind) as t
         cross join (select mv.word_tier_floors() as floors offset 0) as f
         join mv.word_stats s on s.tenant_id = app.current_tenant() and s.kind = t.kind and s.lexeme = t.key collate "C"

@@ -155,8 +155,11 @@ def test_an_edit_overtakes_ten_thousand_texts_of_an_import(world: World, outbox:
     assert sum(tenant.vectors_recomputed for tenant in report.tenants) == WAITING + 2
 
 
-def test_an_import_goes_on_however_much_overtakes_it(world: World, outbox: Outbox) -> None:
+def test_an_import_goes_on_however_much_overtakes_it(
+    world: World, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All of it waits before the flow begins, a request a batch: it has its turns long before all else is done."""
+    monkeypatch.setattr(Embed, "remote_limits", Embed.limits)
     tenant, written, passages = uuid.uuid4(), 60, 20
     world.run_until_done(world.embed)
     world.versions(

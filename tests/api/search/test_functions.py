@@ -87,7 +87,7 @@ def bm25(connection: psycopg.Connection[Any], query: str) -> dict[UUID, float]:
         idf = math.log(1 + (len(lengths) - len(having) + 0.5) / (len(having) + 0.5))
         for adr_id in having:
             count = counts[adr_id][term]
-            scores[adr_id] += idf * count * 3 / (count + 2 * (0.25 + 0.75 * lengths[adr_id] / average))
+            scores[adr_id] += idf * count * 2.5 / (count + 1.5 * (0.25 + 0.75 * lengths[adr_id] / average))
     return scores
 
 

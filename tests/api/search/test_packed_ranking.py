@@ -35,8 +35,8 @@ def draw(seed: int, sizes: tuple[int, ...]) -> tuple[list[WordSegment], list[Wor
             lists[n].append(WordList.read(places.astype(">i2").tobytes(), counts.astype(">f4").tobytes(), size))
             for place, count in zip(places.tolist(), counts.tolist(), strict=True):
                 if place not in dead:
-                    norm = 2 * (0.25 + 0.75 * float(lengths[place]) / AVERAGE)
-                    scores[ids[place]] = scores.get(ids[place], 0) + (n + 0.1) * 3 * count / (count + norm)
+                    norm = 1.5 * (0.25 + 0.75 * float(lengths[place]) / AVERAGE)
+                    scores[ids[place]] = scores.get(ids[place], 0) + (n + 0.1) * 2.5 * count / (count + norm)
     return segments, [Word(n + 0.1, each) for n, each in enumerate(lists)], scores
 
 
