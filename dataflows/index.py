@@ -423,7 +423,7 @@ KNOWN_TEXTS = """
   where tenant_id = %(tenant_id)s and text_hash = any(%(hashes)s)
 """
 Counts = dict[UUID, list[int]]
-"""By tenant: first versions, their passages, how many of those were known; then edits, the same."""
+"""First versions of each tenant, their passages, how many of those were known; then edits, the same."""
 COUNT = """
   insert into mv.embedding_stats as s (
     tenant_id, firsts, first_chunks, first_chunks_known, edits, edit_chunks, edit_chunks_known

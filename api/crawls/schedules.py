@@ -88,8 +88,8 @@ async def create(connection: Connection, principal: Principal, wanted: NewCrawlS
 _READ: Final = """
   select
     schedule_id, start_urls, hosts, include, exclude, depth_max as depth, pages_max, bytes_max, seconds_max,
-    gone_after, render, every_s, paused, case when not paused then next_at end as next_at, last_crawl_id, passed_over,
-    told, created_at
+    gone_after, render, every_s, paused, case when not paused then next_at end as next_at, last_crawl_id,
+    passed_over, told, created_at
   from app.crawl_schedules
   where tenant_id = $1 and ($2::uuid is null or schedule_id = $2)
   order by created_at, schedule_id

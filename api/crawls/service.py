@@ -123,13 +123,14 @@ def _read_urls(texts: Sequence[str]) -> list[str]:
 _READ_CRAWLS = """
   select
     c.crawl_id, c.job_id, j.state, j.phase, c.start_urls, c.hosts, c.include, c.exclude, c.depth_max as depth,
-    c.pages_max, c.bytes_max, c.seconds_max, c.gone_after, c.render, c.asked, c.received, c.dropped, c.stopped,
-    j.last_error, c.created_at, c.ends_at, j.finished_at, u.urls, u.rendered
+    c.pages_max, c.bytes_max, c.seconds_max, c.gone_after, c.render, c.asked, c.received, c.dropped,
+    c.stopped, j.last_error, c.created_at, c.ends_at, j.finished_at, u.urls, u.rendered
   from app.crawls c
   join app.jobs j on j.tenant_id = c.tenant_id and j.job_id = c.job_id
   cross join lateral (
     select
-      coalesce(jsonb_object_agg(s.state, s.urls), '{}') as urls, coalesce(sum(s.rendered), 0)::bigint as rendered
+      coalesce(jsonb_object_agg(s.state, s.urls), '{}') as urls,
+      coalesce(sum(s.rendered), 0)::bigint as rendered
     from (
       select state, count(*) as urls, count(*) filter (where rendered) as rendered
       from app.crawl_urls

@@ -72,7 +72,8 @@ _READ_PLACES: Final = """
 
 
 _READ_PAGES: Final = """
-  select wanted.place, width_bucket(wanted.char_start, p.starts) as first_page,
+  select
+    wanted.place, width_bucket(wanted.char_start, p.starts) as first_page,
     width_bucket(greatest(wanted.char_start, wanted.char_end - 1), p.starts) as last_page
   from unnest(
     $1::uuid[], $2::bigint[], $3::integer[], $4::integer[]

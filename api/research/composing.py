@@ -181,14 +181,14 @@ def withdraw(result: ResearchResult, gone: Collection[int]) -> ResearchResult:
     """A result that was kept, without the sources of these numbers and without what stood on them."""
     sources = [each for each in result.sources if each.number not in gone]
 
-    def left(claims: Sequence[CheckedClaim]) -> list[CheckedClaim]:
+    def keep(claims: Sequence[CheckedClaim]) -> list[CheckedClaim]:
         return [each for each in claims if each.source not in gone]
 
     parts = [
-        msgspec.structs.replace(each, claims=left(each.claims), answered=bool(left(each.claims)))
+        msgspec.structs.replace(each, claims=keep(each.claims), answered=bool(keep(each.claims)))
         for each in result.parts
     ]
-    written = result.written and msgspec.structs.replace(result.written, claims=left(result.written.claims))
+    written = result.written and msgspec.structs.replace(result.written, claims=keep(result.written.claims))
     return msgspec.structs.replace(
         result,
         answered=any(part.answered for part in parts) or bool(written and written.claims),

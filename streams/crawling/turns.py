@@ -141,10 +141,9 @@ def go_on(connection: Connection, job: ClaimedJob, host: str, delay_s: float) ->
 
 
 _FIND_WAIT = """
-  select
-    greatest(
-      0, extract(epoch from next_at - greatest(delay_s, %s) * interval '1 s' - clock_timestamp())
-    )::float8
+  select greatest(
+    0, extract(epoch from next_at - greatest(delay_s, %s) * interval '1 s' - clock_timestamp())
+  )::float8
   from ops.crawl_hosts
   where host = %s
 """
