@@ -18,7 +18,10 @@ from api.crawls.schedules import CrawlSchedule, CrawlScheduleList, NewCrawlSched
 from api.db import tenant_transaction
 from api.routes import By, Db, body, delete, get, locate, post
 
-_BOUNDS = ("start_urls", "hosts", "include", "exclude", "depth", "pages_max", "bytes_max", "seconds_max", "gone_after")
+_BOUNDS = (
+    *("start_urls", "hosts", "include", "exclude", "depth", "pages_max", "bytes_max", "seconds_max", "gone_after"),
+    "render",
+)
 _SCHEDULE: dict[str, Any] = {
     "schedule_id": "0199f0c2-c1b2-7c3d-8e4f-5a6b7c8d9e0f",
     "crawl": {name: CRAWL_EXAMPLE[name] for name in _BOUNDS},
