@@ -342,16 +342,17 @@ def test_a_browser_that_dies_is_told_and_replaced(
     thread = threading.Thread(target=lambda: answers.append(browsers.render(TENANT, endless, door)))
     thread.start()
 
+    killed: list[psutil.Process] = []
+
     def kill() -> bool:
-        found = [each for each in psutil.Process().children(recursive=True) if which in " ".join(each.cmdline())]
-        shown = [
-            each for each in found if "--type=renderer" not in which or "--extension-process" not in each.cmdline()
-        ]
-        if not any("--type=renderer" in " ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)):
-            return False
-        for each in shown:
-            each.kill()
-        return bool(shown)
+        """A browser has renderers in store: each is killed that is there until the page is without its own."""
+        every = [(each, " ".join(each.cmdline())) for each in psutil.Process().children(recursive=True)]
+        if any("--type=renderer" in words for _, words in every):
+            for each, words in every:
+                if which in words and ("--type=renderer" not in which or "--extension-process" not in words):
+                    each.kill()
+                    killed.append(each)
+        return bool(killed) and (which != "--type=renderer" or not thread.is_alive())
 
     until(kill, wait_s=60)
     thread.join(60)
