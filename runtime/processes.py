@@ -1,12 +1,14 @@
-"""Which process something was done by, told so that another one can see whether it has ended.
+"""Which process something was done by, told so that another one can see whether it has ended, and what one takes.
 
-Owns the name of a process: machine, start of the machine, process id, and when the process was created. Refuses to
-guess: a process of another machine, or one whose machine does not tell who it is, has not ended as far as we know.
+Owns the name of a process (machine, start of the machine, process id, and when the process was created), and its
+memory. Refuses to guess: a process of another machine, or one whose machine does not tell who it is, has not ended as
+far as we know.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -61,3 +63,21 @@ def has_ended(name: str) -> bool:
         return not is_alive(int(pid), float(rest))
     except (ValueError, OverflowError):
         return False
+
+
+def resident_bytes(pid: int, *, family: bool = True) -> int | None:
+    """Memory of a process and (`family`) everything below it. What they share is counted once where the system says so
+    (proportional set size), else each time (resident set size)."""
+    try:
+        process = psutil.Process(pid)
+        members = [process, *(process.children(recursive=True) if family else [])]
+    except psutil.Error:
+        return None
+    total = 0
+    for member in members:
+        with suppress(psutil.Error):
+            try:
+                total += member.memory_full_info().pss
+            except (psutil.AccessDenied, AttributeError):
+                total += member.memory_info().rss
+    return total

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from adriatic.cli.crawl_schedules import schedule
+from adriatic.cli.crawl_schedules import describe_wanted, schedule
 from adriatic.cli.output import json_option, show
 from adriatic.cli.where import Where, where_options
 from runtime.clock import SYSTEM_CLOCK, Clock
@@ -80,10 +80,8 @@ def run(urls: tuple[str, ...], where: Where, wait: bool, as_json: bool, **bounds
     """
     from api.crawls.schemas import Crawl
 
-    said = {name: value for name, value in bounds.items() if value is not None}
-    body = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
     with where.connect() as remote:
-        made = remote.ask_once("/v1/crawls", {"start_urls": list(urls), **body}, Crawl)
+        made = remote.ask_once("/v1/crawls", describe_wanted(urls, bounds), Crawl)
         if wait:
             made = follow(remote, made, SYSTEM_CLOCK)
         reasons = list(read_reasons(remote, made)) if wait and not as_json else []

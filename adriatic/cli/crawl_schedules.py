@@ -7,6 +7,7 @@ the agent `jobs` does.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -35,6 +36,13 @@ class Interval(click.ParamType):
         return int(found[1]) * UNITS[found[2]]
 
 
+def describe_wanted(urls: Sequence[str], bounds: Mapping[str, object]) -> dict[str, object]:
+    """A crawl as the API is asked for it: bounds that were not named are the API's to choose."""
+    said = {name: value for name, value in bounds.items() if value is not None}
+    named = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
+    return {"start_urls": list(urls), **named}
+
+
 @click.group("schedule")
 def schedule() -> None:
     """Crawls that are made again and again."""
@@ -60,10 +68,8 @@ def add(urls: tuple[str, ...], every_s: int, where: Where, as_json: bool, **boun
     """
     from api.crawls.schedules import CrawlSchedule
 
-    said = {name: value for name, value in bounds.items() if value is not None}
-    named = {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
     with where.connect(PATIENCE_S_MAX) as remote:
-        asked = {"crawl": {"start_urls": list(urls), **named}, "every_s": every_s}
+        asked = {"crawl": describe_wanted(urls, bounds), "every_s": every_s}
         made = remote.ask_once(PATH, asked, CrawlSchedule)
     show(as_json, msgspec.json.encode(made), [describe(made)])
 

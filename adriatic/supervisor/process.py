@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from runtime.clock import SYSTEM_CLOCK
-from runtime.processes import is_alive
+from runtime.processes import is_alive, resident_bytes
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -118,21 +118,3 @@ def kill_each(processes: Sequence[psutil.Process]) -> None:
     for each in processes:
         with contextlib.suppress(psutil.Error):
             each.kill()
-
-
-def resident_bytes(pid: int, *, family: bool = True) -> int | None:
-    """Memory of a process and (`family`) everything below it. What they share is counted once where the system says so
-    (proportional set size), else each time (resident set size)."""
-    try:
-        process = psutil.Process(pid)
-        members = [process, *(process.children(recursive=True) if family else [])]
-    except psutil.Error:
-        return None
-    total = 0
-    for member in members:
-        with contextlib.suppress(psutil.Error):
-            try:
-                total += member.memory_full_info().pss
-            except (psutil.AccessDenied, AttributeError):
-                total += member.memory_info().rss
-    return total

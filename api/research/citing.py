@@ -13,6 +13,7 @@ from uuid import UUID
 
 from api.db import Database, tenant_transaction
 from api.research.claims import SUPPORT_MIN, Fault, check_claim
+from api.withdrawn import find_gone
 from schemas.arrays import arrays_of
 
 
@@ -54,16 +55,6 @@ _READ_PLACES: Final = """
     and v.version = wanted.version
   join mv.search_state s on s.tenant_id = v.tenant_id and s.kind = v.kind and s.source_id = v.source_id
   where not s.deleted
-    -- A delete is seen at once, whatever the flow has done with it.
-    and not coalesce(
-      (
-        select n.deleted
-        from app.source_versions n
-        where n.tenant_id = v.tenant_id and n.kind = v.kind and n.source_id = v.source_id
-        order by n.version desc
-        limit 1
-      ), true
-    )
     and wanted.char_start >= 0
     and wanted.char_start < wanted.char_end
     and wanted.char_end <= length(v.body)
@@ -104,7 +95,10 @@ async def read_places(database: Database, tenant_id: UUID, places: Sequence[Cite
         return {}
     async with tenant_transaction(database, tenant_id, read_only=True) as connection:
         rows = await connection.fetch(_READ_PLACES, *arrays_of(places, 5))
-    return {places[row["place"] - 1]: row["text"] for row in rows}
+        texts = {places[row["place"] - 1]: row["text"] for row in rows}
+        # A delete is seen at once, whatever the flow has done with it.
+        gone = await find_gone(connection, ((place.kind, place.source_id) for place in texts))
+    return {place: text for place, text in texts.items() if (place.kind, place.source_id) not in gone}
 
 
 def check_citation(

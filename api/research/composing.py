@@ -184,20 +184,23 @@ def withdraw(result: ResearchResult, gone: Collection[int]) -> ResearchResult:
     def keep(claims: Sequence[CheckedClaim]) -> list[CheckedClaim]:
         return [each for each in claims if each.source not in gone]
 
-    parts = [
-        msgspec.structs.replace(each, claims=keep(each.claims), answered=bool(keep(each.claims)))
-        for each in result.parts
-    ]
+    left = [(each, keep(each.claims)) for each in result.parts]
+    parts = [msgspec.structs.replace(each, claims=claims, answered=bool(claims)) for each, claims in left]
     written = result.written and msgspec.structs.replace(result.written, claims=keep(result.written.claims))
     return msgspec.structs.replace(
         result,
-        answered=any(part.answered for part in parts) or bool(written and written.claims),
+        answered=is_answered(parts, written),
         sources=sources,
         parts=parts,
         written=written,
         text=_write_all(parts, sources, written.claims if written else ()),
         withdrawn=len(result.sources) - len(sources),
     )
+
+
+def is_answered(parts: Sequence[AnsweredPart], written: WrittenAnswer | None) -> bool:
+    """Whether anything of a question is answered: by quotes, or by what a model wrote."""
+    return any(part.answered for part in parts) or bool(written and written.claims)
 
 
 def _write_all(parts: Sequence[AnsweredPart], sources: Sequence[CitedSource], written: Sequence[CheckedClaim]) -> str:

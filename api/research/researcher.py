@@ -27,6 +27,7 @@ from api.research.composing import (
     PassageText,
     assemble,
     compose,
+    is_answered,
     merge_written,
     open_at_pages,
     place_claim,
@@ -170,7 +171,7 @@ class Researcher:
         if written is not None:
             written = msgspec.structs.replace(written, claims=open_at_pages(written.claims, composed.sources, pages))
         return ResearchResult(
-            answered=any(part.answered for part in composed.parts) or bool(written and written.claims),
+            answered=is_answered(composed.parts, written),
             sources=composed.sources,
             parts=[
                 msgspec.structs.replace(part, claims=open_at_pages(part.claims, composed.sources, pages))

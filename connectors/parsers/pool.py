@@ -10,14 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
 from connectors.parsers import Limits, PageFault, Parsed, ParseRequest, Refused, Scan, ScanRequest, Scans, Unread
+from connectors.process_pool import ProcessPool
 from runtime.lifecycle import StopRequested
 
 PROCESSES_MAX = 2
@@ -26,8 +27,6 @@ DOCUMENTS_MAX = 100
 """A process is replaced after so many: libraries leak."""
 IDLE_S = 60.0
 """Unused for so long, a process gives its memory back. The next one begins in a tenth of a second."""
-WAIT_S = 0.5
-"""Time between two looks whether the worker is to stop."""
 TRIES = 2
 """A process that dies with a document may have had its own reasons; one that dies with it again has not."""
 
@@ -42,12 +41,7 @@ class Parsers:
     def __init__(self, limits: Limits | None = None, command: Sequence[str] = COMMAND) -> None:
         self._limits = limits or Limits()
         self._command = command
-        self._changed = threading.Condition()
-        self._busy: set[UUID] = set()
-        self._idle: list[_Process] = []
-        self._working: set[_Process] = set()
-        self._reaper: threading.Timer | None = None
-        self._closed = False
+        self._pool: ProcessPool[_Process] = ProcessPool(PROCESSES_MAX, IDLE_S)
 
     def parse(self, tenant_id: UUID, path: Path, file_name: str, scans: Scans = None) -> Parsed | Refused | Unread:
         """What is in the file at `path`, or why not. `Unread` names pages that are not among the `scans`; without
@@ -82,75 +76,29 @@ class Parsers:
 
     def _serve(self, tenant_id: UUID, request: ParseRequest | ScanRequest) -> Answer:
         answer: Answer | None = None
-        with self._turn(tenant_id):
+        with self._pool.turn(tenant_id):
             for number in range(TRIES):
                 answer, was_fresh = self._ask(request, fresh=number > 0)
                 # What a process holds of the libraries of other documents may have been in the way.
                 lacked = isinstance(answer, Refused) and answer.code == "memory" and not was_fresh
                 if answer is not None and not lacked:
                     return answer
-                if self._closed:
+                if self._pool.closed:
                     raise StopRequested
         return answer or Refused("crashed", "the parser process died of it, twice")
 
     def close(self) -> None:
         """End every process, also those at work."""
-        with self._changed:
-            self._closed = True
-            if self._reaper is not None:
-                self._reaper.cancel()
-            for process in self._working:
-                process.kill()
-            for process in self._idle:
-                process.end()
-            self._idle.clear()
-            self._changed.notify_all()
-
-    @contextmanager
-    def _turn(self, tenant_id: UUID) -> Iterator[None]:
-        with self._changed:
-            while len(self._busy) >= PROCESSES_MAX or tenant_id in self._busy:
-                if self._closed:
-                    raise StopRequested
-                self._changed.wait(WAIT_S)
-            self._busy.add(tenant_id)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._busy.discard(tenant_id)
-                self._changed.notify_all()
+        self._pool.close()
 
     def _ask(self, request: ParseRequest | ScanRequest, *, fresh: bool) -> tuple[Answer | None, bool]:
         """None when the process died without an answer, and not at a bound; and whether it was a new one."""
-        with self._changed:
-            if self._closed:
-                raise StopRequested
-            is_used = bool(self._idle) and not fresh
-            process = self._idle.pop() if is_used else _Process(self._command)
-            self._working.add(process)
-        answer = process.ask(request)
-        with self._changed:
-            self._working.discard(process)
-            if not process.spent and not self._closed:
-                self._idle.append(process)
-                self._reap_later()
-                return answer, not is_used
-        process.end()
-        return answer, not is_used
-
-    def _reap_later(self) -> None:
-        if self._reaper is not None:
-            self._reaper.cancel()
-        self._reaper = threading.Timer(IDLE_S, self._reap)
-        self._reaper.daemon = True
-        self._reaper.start()
-
-    def _reap(self) -> None:
-        with self._changed:
-            idle, self._idle = self._idle, []
-        for process in idle:
-            process.end()
+        process = self._pool.take(lambda: _Process(self._command), lambda _: not fresh)
+        was_fresh = process.is_fresh
+        try:
+            return process.ask(request), was_fresh
+        finally:
+            self._pool.put_back(process)
 
 
 class _Process:
@@ -161,6 +109,11 @@ class _Process:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, close_fds=True
         )
         self._documents = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was given nothing yet."""
+        return self._documents == 0
 
     @property
     def spent(self) -> bool:

@@ -13,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import psutil
 
+from connectors.process_pool import ProcessPool
 from connectors.rendering import (
     Code,
     Door,
@@ -35,6 +36,7 @@ from connectors.rendering import (
 from connectors.rendering.child import SCRATCH, START_S_MAX
 from runtime.clock import SYSTEM_CLOCK
 from runtime.lifecycle import StopRequested
+from runtime.processes import resident_bytes
 from runtime.settings import CrawlerSettings
 
 PROCESSES_MAX = 2
@@ -51,7 +53,6 @@ IDLE_S = 60.0
 """Unused for so long, it gives its memory back. The next one begins in a second or two."""
 TURN_S_MAX = 60.0
 """Longest wait for a browser. Then the page does without, so that its crawl goes on."""
-WAIT_S = 0.5
 GRACE_S = 5.0
 """How much longer than its page may take a process is waited for, in seconds: it says itself that it was too long."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -74,12 +75,7 @@ class Browsers:
         self._setting = settings.browser
         self._sandbox = "sandbox" if settings.browser_sandbox else "no-sandbox"
         self._command = command
-        self._changed = threading.Condition()
-        self._busy: set[UUID] = set()
-        self._idle: list[_BrowserProcess] = []
-        self._working: set[_BrowserProcess] = set()
-        self._reaper: threading.Timer | None = None
-        self._closed = False
+        self._pool: ProcessPool[_BrowserProcess] = ProcessPool(PROCESSES_MAX, IDLE_S)
 
     def render(self, tenant_id: UUID, request: RenderRequest, door: Door) -> Rendered | NotRendered:
         """The tree of a page after its scripts, or why there is none. Raises `StopRequested` when this is closed
@@ -87,7 +83,7 @@ class Browsers:
         executable = find_browser(self._setting) if self.enabled else None
         if executable is None:
             return NotRendered("no-browser", "there is no browser where the worker is (crawler.browser)")
-        with self._turn(tenant_id) as mine:
+        with self._pool.turn(tenant_id, TURN_S_MAX) as mine:
             if not mine:
                 return NotRendered("busy", f"no browser was free for {TURN_S_MAX:g} s")
             try:
@@ -97,90 +93,19 @@ class Browsers:
             try:
                 answer = process.render(request, door)
             finally:
-                self._put_back(process)
-            if self._closed:
+                self._pool.put_back(process)
+            if self._pool.closed:
                 raise StopRequested
             return answer
 
     def close(self) -> None:
         """End every browser, also those at work."""
-        with self._changed:
-            self._closed = True
-            if self._reaper is not None:
-                self._reaper.cancel()
-            idle, self._idle = self._idle, []
-            working = list(self._working)
-            self._changed.notify_all()
-        for process in working:
-            process.kill()
-        for process in idle:
-            process.end()
-
-    @contextmanager
-    def _turn(self, tenant_id: UUID) -> Iterator[bool]:
-        until = SYSTEM_CLOCK.monotonic() + TURN_S_MAX
-        with self._changed:
-            while len(self._busy) >= PROCESSES_MAX or tenant_id in self._busy:
-                if self._closed:
-                    raise StopRequested
-                if SYSTEM_CLOCK.monotonic() > until:
-                    yield False
-                    return
-                self._changed.wait(WAIT_S)
-            self._busy.add(tenant_id)
-        try:
-            yield True
-        finally:
-            with self._changed:
-                self._busy.discard(tenant_id)
-                self._changed.notify_all()
+        self._pool.close()
 
     def _take(self, tenant_id: UUID, executable: str) -> _BrowserProcess:
-        """One that served this tenant, or a new one. Where there would be too many, one of others is ended."""
-        own, other = self._choose(tenant_id)
-        if other is not None:
-            other.end()
-        process = own or _BrowserProcess([*self._command, executable, self._sandbox], tenant_id)
-        with self._changed:
-            if not self._closed:
-                self._working.add(process)
-                return process
-        process.end()
-        raise StopRequested
-
-    def _choose(self, tenant_id: UUID) -> tuple[_BrowserProcess | None, _BrowserProcess | None]:
-        """One of those that are idle that served this tenant, and one that has to make room."""
-        with self._changed:
-            if self._closed:
-                raise StopRequested
-            own = next((each for each in self._idle if each.tenant_id == tenant_id), None)
-            if own is not None:
-                self._idle.remove(own)
-                return own, None
-            full = len(self._idle) + len(self._working) >= PROCESSES_MAX
-            return None, self._idle.pop(0) if full and self._idle else None
-
-    def _put_back(self, process: _BrowserProcess) -> None:
-        with self._changed:
-            self._working.discard(process)
-            if not process.spent and not self._closed:
-                self._idle.append(process)
-                self._reap_later()
-                return
-        process.end()
-
-    def _reap_later(self) -> None:
-        if self._reaper is not None:
-            self._reaper.cancel()
-        self._reaper = threading.Timer(IDLE_S, self._reap)
-        self._reaper.daemon = True
-        self._reaper.start()
-
-    def _reap(self) -> None:
-        with self._changed:
-            idle, self._idle = self._idle, []
-        for process in idle:
-            process.end()
+        """One that served this tenant, or a new one: none goes from one tenant to another."""
+        command = [*self._command, executable, self._sandbox]
+        return self._pool.take(lambda: _BrowserProcess(command, tenant_id), lambda each: each.tenant_id == tenant_id)
 
 
 class _BrowserProcess:
@@ -256,7 +181,7 @@ class _BrowserProcess:
         while not over.wait(LOOK_S):
             if SYSTEM_CLOCK.monotonic() > until:
                 self._end_at("too-slow", f"the browser did not answer for {seconds_max:g} s")
-            elif measure_tree(self._popen.pid) > MEMORY_BYTES_MAX:
+            elif (resident_bytes(self._popen.pid) or 0) > MEMORY_BYTES_MAX:
                 self._end_at("memory", f"the browser took more than {MEMORY_BYTES_MAX >> 20} MiB of memory")
 
     def _end_at(self, code: Code, detail: str) -> None:
@@ -290,12 +215,3 @@ def _tree(pid: int) -> list[psutil.Process]:
         return [*reversed(root.children(recursive=True)), root]
     except psutil.Error:
         return []
-
-
-def measure_tree(pid: int) -> int:
-    """Memory of a process and all that it started, in bytes, with what they share counted once."""
-    total = 0
-    for process in _tree(pid):
-        with suppress(psutil.Error):
-            total += process.memory_full_info().pss
-    return total

@@ -43,6 +43,19 @@ begin
 end
 $$;
 
+-- The first of these sources, in order: one, and as many more as begin below `passages_max`.
+create function mv.within_passages(tenant uuid, of_kind text, sources uuid[], passages_max integer) returns uuid[]
+    language sql stable
+as $$
+    select coalesce(array_agg(b.source_id order by b.source_id) filter (where b.passages_before < passages_max), '{}')
+    from (
+        select u.source_id,
+            sum(greatest(s.chunks, 1)) over (order by u.source_id) - greatest(s.chunks, 1) as passages_before
+        from unnest(sources) as u (source_id)
+        left join mv.search_state s on s.tenant_id = tenant and s.kind = of_kind and s.source_id = u.source_id
+    ) b
+$$;
+
 -- Fill in the next sources: the first, and as many more as begin below `passages_max`. False when there are none left: then the table
 -- waits for its graph, and nobody writes it.
 drop function mv.fill_vectors(uuid, integer, integer);
@@ -57,22 +70,13 @@ begin
     if not found then
         return false;
     end if;
-    next := array(
-        select b.source_id
-        from (
-            select s.source_id,
-                sum(greatest(s.chunks, 1)) over (order by s.source_id) - greatest(s.chunks, 1) as passages_before
-            from (
-                select s.source_id, s.chunks
-                from mv.search_state s
-                where s.tenant_id = tenant and s.kind = one.kind and (one.filled_to is null or s.source_id > one.filled_to)
-                order by s.source_id
-                limit passages_max
-            ) s
-        ) b
-        where b.passages_before < passages_max
-        order by b.source_id
-    );
+    next := mv.within_passages(tenant, one.kind, array(
+        select s.source_id
+        from mv.search_state s
+        where s.tenant_id = tenant and s.kind = one.kind and (one.filled_to is null or s.source_id > one.filled_to)
+        order by s.source_id
+        limit passages_max
+    ), passages_max);
     if cardinality(next) = 0 then
         perform pg_advisory_xact_lock(mv.vectors_lock());
         update mv.vector_indexes set state = 'building' where tenant_id = tenant and slot = of_slot;
@@ -85,28 +89,16 @@ begin
 end
 $$;
 
--- The first of the sources that changed while a graph was built: one, and as many more as begin below `passages_max`. `rest`: whether
--- others are left.
-create function mv.changed_vectors(tenant uuid, of_slot integer, of_kind text, passages_max integer)
-    returns table (sources uuid[], rest boolean)
+-- Sources that changed while a graph was built, in order: as many as a step could take, and one more.
+create function mv.changed_vectors(tenant uuid, of_slot integer, passages_max integer) returns uuid[]
     language sql stable
-as $$
-    select
-        coalesce(array_agg(b.source_id order by b.source_id) filter (where b.passages_before < passages_max), '{}'),
-        coalesce(bool_or(b.passages_before >= passages_max), false)
-    from (
-        select c.source_id,
-            sum(greatest(s.chunks, 1)) over (order by c.source_id) - greatest(s.chunks, 1) as passages_before
-        from (
-            select c.source_id
-            from mv.vector_changes c
-            where c.tenant_id = tenant and c.slot = of_slot
-            order by c.source_id
-            limit passages_max + 1
-        ) c
-        left join mv.search_state s on s.tenant_id = tenant and s.kind = of_kind and s.source_id = c.source_id
-    ) b
-$$;
+    return array(
+        select c.source_id
+        from mv.vector_changes c
+        where c.tenant_id = tenant and c.slot = of_slot
+        order by c.source_id
+        limit passages_max + 1
+    );
 
 -- Write what changed meanwhile. False when so little is left that flows may wait for it.
 drop function mv.catch_up_vectors(uuid, integer, integer);
@@ -115,17 +107,18 @@ create function mv.catch_up_vectors(tenant uuid, of_slot integer, passages_max i
 as $$
 declare
     one mv.vector_indexes;
-    next record;
+    changed constant uuid[] := mv.changed_vectors(tenant, of_slot, passages_max);
+    next uuid[];
 begin
     select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
-    select * into next from mv.changed_vectors(tenant, of_slot, one.kind, passages_max);
-    if not next.rest then
+    next := mv.within_passages(tenant, one.kind, changed, passages_max);
+    if cardinality(next) = cardinality(changed) then
         return false;
     end if;
     -- First the source and then its note, as flows do.
-    perform mv.lock_sources(tenant, one.kind, next.sources);
-    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot and source_id = any (next.sources);
-    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next.sources);
+    perform mv.lock_sources(tenant, one.kind, next);
+    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot and source_id = any (next);
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
     return true;
 end
 $$;
@@ -138,18 +131,20 @@ create function mv.put_live_vectors(tenant uuid, of_slot integer, passages_max i
 as $$
 declare
     one mv.vector_indexes;
-    next record;
+    changed uuid[];
+    next uuid[];
 begin
     perform pg_advisory_xact_lock(mv.vectors_lock());
     select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
     if not found then
         return true;
     end if;
-    select * into next from mv.changed_vectors(tenant, of_slot, one.kind, passages_max);
-    if next.rest then
+    changed := mv.changed_vectors(tenant, of_slot, passages_max);
+    next := mv.within_passages(tenant, one.kind, changed, passages_max);
+    if cardinality(next) < cardinality(changed) then
         return false;
     end if;
-    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next.sources);
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
     delete from mv.vector_changes where tenant_id = tenant and slot = of_slot;
     delete from mv.vector_indexes
     where tenant_id = tenant and kind = one.kind and space = one.space and state = 'live';

@@ -3336,40 +3336,25 @@ CREATE FUNCTION mv.catch_up_vectors(tenant uuid, of_slot integer, passages_max i
     AS $$
 declare
     one mv.vector_indexes;
-    next record;
+    changed constant uuid[] := mv.changed_vectors(tenant, of_slot, passages_max);
+    next uuid[];
 begin
     select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
-    select * into next from mv.changed_vectors(tenant, of_slot, one.kind, passages_max);
-    if not next.rest then
+    next := mv.within_passages(tenant, one.kind, changed, passages_max);
+    if cardinality(next) = cardinality(changed) then
         return false;
     end if;
     -- First the source and then its note, as flows do.
-    perform mv.lock_sources(tenant, one.kind, next.sources);
-    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot and source_id = any (next.sources);
-    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next.sources);
+    perform mv.lock_sources(tenant, one.kind, next);
+    delete from mv.vector_changes where tenant_id = tenant and slot = of_slot and source_id = any (next);
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
     return true;
 end
 $$;
 
-CREATE FUNCTION mv.changed_vectors(tenant uuid, of_slot integer, of_kind text, passages_max integer) RETURNS TABLE(sources uuid[], rest boolean)
+CREATE FUNCTION mv.changed_vectors(tenant uuid, of_slot integer, passages_max integer) RETURNS uuid[]
     LANGUAGE sql STABLE
-    AS $$
-    select
-        coalesce(array_agg(b.source_id order by b.source_id) filter (where b.passages_before < passages_max), '{}'),
-        coalesce(bool_or(b.passages_before >= passages_max), false)
-    from (
-        select c.source_id,
-            sum(greatest(s.chunks, 1)) over (order by c.source_id) - greatest(s.chunks, 1) as passages_before
-        from (
-            select c.source_id
-            from mv.vector_changes c
-            where c.tenant_id = tenant and c.slot = of_slot
-            order by c.source_id
-            limit passages_max + 1
-        ) c
-        left join mv.search_state s on s.tenant_id = tenant and s.kind = of_kind and s.source_id = c.source_id
-    ) b
-$$;
+    RETURN ARRAY(SELECT c.source_id FROM mv.vector_changes c WHERE ((c.tenant_id = changed_vectors.tenant) AND (c.slot = changed_vectors.of_slot)) ORDER BY c.source_id LIMIT (changed_vectors.passages_max + 1));
 
 CREATE FUNCTION mv.chunk_length(tsv tsvector) RETURNS integer
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -3756,22 +3741,13 @@ begin
     if not found then
         return false;
     end if;
-    next := array(
-        select b.source_id
-        from (
-            select s.source_id,
-                sum(greatest(s.chunks, 1)) over (order by s.source_id) - greatest(s.chunks, 1) as passages_before
-            from (
-                select s.source_id, s.chunks
-                from mv.search_state s
-                where s.tenant_id = tenant and s.kind = one.kind and (one.filled_to is null or s.source_id > one.filled_to)
-                order by s.source_id
-                limit passages_max
-            ) s
-        ) b
-        where b.passages_before < passages_max
-        order by b.source_id
-    );
+    next := mv.within_passages(tenant, one.kind, array(
+        select s.source_id
+        from mv.search_state s
+        where s.tenant_id = tenant and s.kind = one.kind and (one.filled_to is null or s.source_id > one.filled_to)
+        order by s.source_id
+        limit passages_max
+    ), passages_max);
     if cardinality(next) = 0 then
         perform pg_advisory_xact_lock(mv.vectors_lock());
         update mv.vector_indexes set state = 'building' where tenant_id = tenant and slot = of_slot;
@@ -4168,18 +4144,20 @@ CREATE FUNCTION mv.put_live_vectors(tenant uuid, of_slot integer, passages_max i
     AS $$
 declare
     one mv.vector_indexes;
-    next record;
+    changed uuid[];
+    next uuid[];
 begin
     perform pg_advisory_xact_lock(mv.vectors_lock());
     select * into one from mv.vector_indexes i where i.tenant_id = tenant and i.slot = of_slot and i.state = 'building';
     if not found then
         return true;
     end if;
-    select * into next from mv.changed_vectors(tenant, of_slot, one.kind, passages_max);
-    if next.rest then
+    changed := mv.changed_vectors(tenant, of_slot, passages_max);
+    next := mv.within_passages(tenant, one.kind, changed, passages_max);
+    if cardinality(next) < cardinality(changed) then
         return false;
     end if;
-    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next.sources);
+    perform mv.write_vectors(tenant, of_slot, one.kind, one.space, next);
     delete from mv.vector_changes where tenant_id = tenant and slot = of_slot;
     delete from mv.vector_indexes
     where tenant_id = tenant and kind = one.kind and space = one.space and state = 'live';
@@ -5308,6 +5286,18 @@ ALTER TABLE ONLY mv.watermarks
 GRANT SELECT,INSERT,UPDATE ON TABLE mv.watermarks TO adriatic_flows;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_api;
 GRANT SELECT ON TABLE mv.watermarks TO adriatic_search;
+
+CREATE FUNCTION mv.within_passages(tenant uuid, of_kind text, sources uuid[], passages_max integer) RETURNS uuid[]
+    LANGUAGE sql STABLE
+    AS $$
+    select coalesce(array_agg(b.source_id order by b.source_id) filter (where b.passages_before < passages_max), '{}')
+    from (
+        select u.source_id,
+            sum(greatest(s.chunks, 1)) over (order by u.source_id) - greatest(s.chunks, 1) as passages_before
+        from unnest(sources) as u (source_id)
+        left join mv.search_state s on s.tenant_id = tenant and s.kind = of_kind and s.source_id = u.source_id
+    ) b
+$$;
 
 CREATE FUNCTION mv.word_beginnings(beginnings text[]) RETURNS text[]
     LANGUAGE sql STABLE

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Route, expect, sync_playwright
 
 from api.auth.issuer import LocalIssuer
+from connectors.rendering.pool import find_browser
 from runtime.settings import Settings
 from tests import databases
 from tests.api.search.corpus import Corpus, writing
@@ -31,7 +31,6 @@ from tests.api.test_server import Server, serving
 from tests.connectors.llm.stand_in import StandIn, standing_in
 from tests.patience import PATIENCE_S
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MS = 20_000
 """For anything to appear. Far above what it takes; the machine may be busy."""
 DESKTOP = {"width": 1440, "height": 900}
@@ -47,7 +46,7 @@ addEventListener("securitypolicyviolation", (event) =>
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """It ends with the module: its loop must not meet that of asynchronous tests."""
-    executable = next((found for name in NAMES if (found := shutil.which(name))), None)
+    executable = find_browser("auto")
     if executable is None:
         pytest.skip("no Chromium here (apt-get install chromium)")
     expect.set_options(timeout=WAIT_MS)
