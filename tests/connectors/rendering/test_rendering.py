@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -333,6 +333,14 @@ def test_a_tree_that_grows_for_ever_is_read_as_it_is(local: LocalWeb, door: Fetc
     assert "again again" in rendered.html
 
 
+def words_of(process: psutil.Process) -> str:
+    """How a process was started; nothing of one that is over, also where its parent has not asked for its end yet."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 @pytest.mark.parametrize("which", ["--type=renderer", "--user-data-dir", "run-driver", "connectors.rendering.child"])
 def test_a_browser_that_dies_is_told_and_replaced(
     local: LocalWeb, door: FetchingDoor, browsers: Browsers, which: str
@@ -346,11 +354,12 @@ def test_a_browser_that_dies_is_told_and_replaced(
 
     def kill() -> bool:
         """A browser has renderers in store: each is killed that is there until the page is without its own."""
-        every = [(each, " ".join(each.cmdline())) for each in psutil.Process().children(recursive=True)]
+        every = [(each, words_of(each)) for each in psutil.Process().children(recursive=True)]
         if any("--type=renderer" in words for _, words in every):
             for each, words in every:
                 if which in words and ("--type=renderer" not in which or "--extension-process" not in words):
-                    each.kill()
+                    with suppress(psutil.Error):
+                        each.kill()
                     killed.append(each)
         return bool(killed) and (which != "--type=renderer" or not thread.is_alive())
 
