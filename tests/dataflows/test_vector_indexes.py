@@ -397,6 +397,22 @@ def test_a_step_takes_few_sources_that_are_long(shelf: Shelf, monkeypatch: pytes
     assert shelf.differences(tenant_id) == []
 
 
+def test_a_graph_that_is_overtaken_while_it_is_built_is_begun_anew(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenant that is being filled: each passage into the graph would take longer than to build all of it again."""
+    monkeypatch.setattr(vector_indexes, "CATCH_UP_PASSAGES_MAX", 20 * PASSAGES)
+    tenant_id = shelf.tenant(LARGE)
+    shelf.advance("built")
+    shelf.put(tenant_id, LARGE)
+    assert shelf.advance("built") == ["left", "dropped", "began", "filled", "filled", "built"]
+    shelf.put(tenant_id, LARGE)  # half as many as are in it
+    steps = -(-LARGE // 20)
+    assert shelf.advance() == [*["caught-up"] * (steps - 1), "live", "measured"]
+    assert shelf.recall(tenant_id, "index") >= 0.98
+    assert shelf.differences(tenant_id) == []
+
+
 def test_vectors_are_looked_up_while_statistics_are_those_of_an_empty_table(shelf: Shelf) -> None:
     """A first import writes thousands of rows before they are counted. Else each passage reads all vectors of the
     tenant, twice: when its source becomes findable, and when an index takes it."""
