@@ -7,6 +7,7 @@ may not enter a home directory, binaries and data lie under /var.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -23,7 +24,7 @@ import psutil
 from psycopg import sql
 
 from adriatic.stack import artifacts, ports, record
-from adriatic.supervisor.process import identity
+from adriatic.supervisor import process
 from connectors.postgres.connections import connect
 from connectors.postgres.errors import translate
 from runtime.errors import AdriaticError, Halted
@@ -52,6 +53,8 @@ SLOT_WAL_KEEP_MIB = 4096
 """WAL that a slot may hold back. Capture that stays away longer loses its slot (it says so, and takes a new snapshot
 when told to) instead of filling the disk, which would take the whole database down."""
 INITDB_TIMEOUT_S = 120
+ORPHANS_END_S = 10.0
+"""Until sessions that were killed are gone: the kernel takes back what they had. Then the start is tried anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,27 @@ def command(server: EmbeddedServer, port: int) -> list[str]:
     }
     flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     return [str(server.binaries / "postgres"), "-D", str(server.data), *flags]
+
+
+def end_orphans(server: EmbeddedServer) -> None:
+    """End the sessions of a server that was killed. One that computes, as while it builds an index, sees that for
+    minutes not, and no server starts meanwhile: its shared memory is still in use. What they did is rolled back either
+    way. Sessions of a server that runs are its children, and left alone."""
+    every = {each.pid: each for each in psutil.process_iter() if _belongs_to(each, server)}
+    orphans = []
+    for each in every.values():
+        with contextlib.suppress(psutil.Error):
+            if each.ppid() not in every and each.cmdline()[0].startswith("postgres: "):
+                orphans.append(each)
+    process.kill_each(orphans)
+    psutil.wait_procs(orphans, ORPHANS_END_S)
+
+
+def _belongs_to(each: psutil.Process, server: EmbeddedServer) -> bool:
+    try:
+        return each.name() == "postgres" and Path(each.cwd()) == server.data.resolve()
+    except (psutil.Error, OSError):
+        return False
 
 
 def choose_shared_buffers(memory: int) -> int:
@@ -268,7 +292,7 @@ def _initdb(server: EmbeddedServer, password: str) -> None:
                 # The built-in provider sorts the same on every machine, whatever C library it has.
                 *("--locale-provider", "builtin", "--locale", "C", "--builtin-locale", "C.UTF-8"),
             ],
-            **identity(server.user),
+            **process.identity(server.user),
             cwd="/",
             capture_output=True,
             text=True,

@@ -96,6 +96,7 @@ def _infrastructure(settings: Settings, fetched: Fetched) -> list[Part]:
             Part(
                 "postgres",
                 command=postgres.command(server, settings.stack.ports["postgres"]),
+                clear=lambda: postgres.end_orphans(server),
                 environment=foreign,
                 user=server.user,
                 probe=_probe(lambda: postgres.answers(settings)),

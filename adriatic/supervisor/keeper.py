@@ -141,6 +141,8 @@ class Keeper:
         return True
 
     async def _process(self) -> bool:
+        if self.part.clear is not None:
+            await asyncio.to_thread(self.part.clear)
         begun, log_from = self._clock.monotonic(), _size(self._log_file)
         child = process.start(
             self.part.command,

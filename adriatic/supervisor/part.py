@@ -45,6 +45,8 @@ class Part:
     command: Sequence[str] = ()
     call: Callable[[], None] | None = None
     """A step without a process of its own: called on a thread; an exception is a failure."""
+    clear: Callable[[], None] | None = None
+    """Called on a thread before each start of its process: ends what the one before left behind."""
     depends_on: Sequence[str] = ()
     starts_early: bool = False
     """Waits for its dependencies by itself (and says so), so that its own start overlaps with theirs."""

@@ -186,6 +186,8 @@ class Filling:
                           f"{arrived[0]}, ADRs by meaning: {arrived[2]}")  # fmt: skip
             if all(each.is_done for each in self._writers) and arrived == (written, passages, written):
                 return
+            if any(each.problems for each in self._writers):  # which are told afterwards
+                return
             if moved.passed:
                 yield f"nothing arrived for {STUCK_S_MAX:g} s: {arrived} of {(written, passages, written)}"
                 return
