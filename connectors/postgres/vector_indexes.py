@@ -33,7 +33,8 @@ LEAVE_SHARE = 0.5
 large has one built and dropped in turn."""
 WAITING_SHARE_MAX = 0.5
 """An index is begun anew when more than this share of its passages changed while its graph was built, as they do while
-a tenant is filled: a passage takes 6 ms into a large graph, and 1.4 ms when all is built anew (two cores, 10^6)."""
+a tenant is filled, or before, when whoever builds is killed: a passage takes 6 ms into a large graph, and 1.4 ms
+when all is built anew (two cores, 10^6)."""
 REMOVED_SHARE_MAX = 1.0
 """An index is built anew when as many rows were deleted from it as are in it. Vacuum mends the graph around each;
 `tests/dataflows/test_vector_indexes.py` asserts the recall when half of a tenant was deleted."""
@@ -199,10 +200,18 @@ def _go_on(connection: Connection, settings: SearchSettings) -> Did | None:
     if index.state == "filling":
         connection.execute("select mv.fill_vectors(%s, %s, %s)", [index.tenant_id, index.slot, FILL_PASSAGES_MAX])
         return "filled"
+    if _is_overtaken(connection, index):
+        connection.execute("select mv.leave_vectors(%s, %s)", [index.tenant_id, index.slot])
+        return "left"
     if index.graph_bytes is None:
         _build(connection, index, settings.index_memory_mb)
         return "built"
     return _finish(connection, index)
+
+
+def _is_overtaken(connection: Connection, index: ComingIndex) -> bool:
+    waiting: int = read_value(connection, WAITING, index.tenant_id, index.slot)
+    return waiting > max(index.passages * WAITING_SHARE_MAX, CATCH_UP_PASSAGES_MAX)
 
 
 def _build(connection: Connection, index: ComingIndex, memory_mb_max: int) -> None:
@@ -214,10 +223,6 @@ def _build(connection: Connection, index: ComingIndex, memory_mb_max: int) -> No
 
 
 def _finish(connection: Connection, index: ComingIndex) -> Did:
-    waiting = read_value(connection, WAITING, index.tenant_id, index.slot)
-    if waiting > max(index.passages * WAITING_SHARE_MAX, CATCH_UP_PASSAGES_MAX):
-        connection.execute("select mv.leave_vectors(%s, %s)", [index.tenant_id, index.slot])
-        return "left"
     of = (index.tenant_id, index.slot, CATCH_UP_PASSAGES_MAX)
     if read_value(connection, "select mv.catch_up_vectors(%s, %s, %s)", *of):
         return "caught-up"

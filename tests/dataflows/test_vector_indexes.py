@@ -413,6 +413,18 @@ def test_a_graph_that_is_overtaken_while_it_is_built_is_begun_anew(
     assert shelf.differences(tenant_id) == []
 
 
+def test_a_graph_that_was_overtaken_before_it_is_built_is_not_built(shelf: Shelf) -> None:
+    """Whoever builds may be killed again and again, or be away."""
+    tenant_id = shelf.tenant(LARGE)
+    shelf.advance("began")
+    while shelf.states()[0][1] == "filling":
+        shelf.advance("filled")
+    shelf.put(tenant_id, LARGE)
+    assert shelf.advance("built") == ["left", "dropped", "began", "filled", "filled", "built"]
+    assert shelf.advance() == ["live", "measured"]
+    assert shelf.recall(tenant_id, "index") >= 0.98
+
+
 def test_vectors_are_looked_up_while_statistics_are_those_of_an_empty_table(shelf: Shelf) -> None:
     """A first import writes thousands of rows before they are counted. Else each passage reads all vectors of the
     tenant, twice: when its source becomes findable, and when an index takes it."""
