@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from connectors.postgres.connections import Connection
+from connectors.postgres.connections import Connection, connect
 from connectors.postgres.vector_indexes import read_health, step
 from runtime import metrics
 from runtime.lifecycle import Lifecycle
@@ -31,7 +31,10 @@ class VectorIndexWatch(SteppingWatch):
         super().__init__(settings, life, "vector-indexes", LOOK_S)
 
     def step(self, connection: Connection) -> str | None:
-        return step(connection, self._settings.search)
+        return step(connection, self._settings.search, self._connect_beside)
+
+    def _connect_beside(self) -> Connection:
+        return connect(self._settings.postgres, name=f"{self._name}-slots", autocommit=True)
 
     def measure(self, connection: Connection) -> Callable[[], object]:
         health = read_health(connection)

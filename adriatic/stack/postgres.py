@@ -49,12 +49,15 @@ REPLICATION_SLOTS_MAX = 20
 """One a capture; every test that captures takes one of its own."""
 SCRAM_ITERATIONS = 1
 """More are against the guessing of words, and our passwords are random: 4 096 would cost a login 3 ms on both sides."""
-SLOT_WAL_KEEP_MIB = 4096
-"""WAL that a slot may hold back. Capture that stays away longer loses its slot (it says so, and takes a new snapshot
-when told to) instead of filling the disk, which would take the whole database down."""
+SLOT_WAL_KEEP_MIB = (4_096, 32_768)
+"""WAL that a slot may hold back, least and most. Capture that stays away longer loses its slot (it says so, and takes a
+new snapshot when told to) instead of filling the disk, which would take the whole database down. A tenant that is
+filled writes 5 MB/s on two cores: a quarter of an hour at least."""
+SLOT_WAL_KEEP_SHARE = 8
+"""What part of the disk's free space it is, in between."""
 INITDB_TIMEOUT_S = 120
 ORPHANS_END_S = 10.0
-"""Until sessions that were killed are gone: the kernel takes back what they had. Then the start is tried anyway."""
+"""The longest wait until sessions that were killed are gone: the kernel takes back what they had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def command(server: EmbeddedServer, port: int) -> list[str]:
         "max_connections": CONNECTIONS_MAX,
         "max_replication_slots": REPLICATION_SLOTS_MAX,
         "max_wal_senders": REPLICATION_SLOTS_MAX,
-        "max_slot_wal_keep_size": f"{SLOT_WAL_KEEP_MIB}MB",
+        "max_slot_wal_keep_size": f"{choose_wal_keep(_read_free_bytes(server.data))}MB",
         "shared_buffers": f"{choose_shared_buffers(psutil.virtual_memory().total)}MB",
         # Two cores: parallel plans would take them from capture and flows for a query that is short anyway.
         "max_parallel_workers_per_gather": 0,
@@ -158,6 +161,17 @@ def choose_shared_buffers(memory: int) -> int:
     """MiB of pages that the server keeps, on a machine with so many bytes."""
     least, most = SHARED_BUFFERS_MIB
     return min(max(memory // SHARED_BUFFERS_SHARE // 2**20, least), most)
+
+
+def choose_wal_keep(free: int) -> int:
+    """MiB of WAL that a slot may hold back, on a disk with so many bytes free."""
+    least, most = SLOT_WAL_KEEP_MIB
+    return min(max(free // SLOT_WAL_KEEP_SHARE // 2**20, least), most)
+
+
+def _read_free_bytes(place: Path) -> int:
+    """What is free on the disk where this is, or will be."""
+    return shutil.disk_usage(next(each for each in (place, *place.parents) if each.exists())).free
 
 
 def make_registry_database(settings: Settings) -> None:

@@ -7,15 +7,22 @@ an index: the flows do, in the transaction that changes a source. Read next: `sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from threading import Event
 from typing import Literal, get_args
 from uuid import UUID
 
+import psycopg
+
 from connectors.postgres.connections import Connection, read_value
+from connectors.postgres.wal import read_share_left
 from runtime.settings import SearchSettings
 
-Did = Literal["dropped", "began", "filled", "built", "caught-up", "live", "left", "measured"]
+Did = Literal["dropped", "began", "filled", "built", "gave-way", "caught-up", "live", "left", "measured"]
 State = Literal["filling", "building", "live"]
 STATES: tuple[State, ...] = get_args(State)
 
@@ -26,6 +33,12 @@ CATCH_UP_PASSAGES_MAX = 500
 an index becomes live."""
 BUILD_MS_MAX = 6 * 3_600_000
 """Time for one graph. Two million passages take an hour on one core when they fit into the memory."""
+LEFT_TO_BUILD_MIN, LEFT_WHILE_BUILDING_MIN = 0.5, 0.25
+"""Shares of the WAL that slots may keep: with less left no graph is begun, and one that is being built is given up. A
+transaction that writes holds the start of every slot where it began itself, so that a slot is lost when more is written
+meanwhile than slots may keep: 4 GB in fifteen minutes while a tenant of a million passages was filled."""
+LOOK_AT_SLOTS_S = 5.0
+"""Time between two looks at what is left while a graph is built: at 50 MB/s, 6 % of 4 GB."""
 BYTES_PER_VECTOR = 2_048
 """Memory that the graph takes for each vector, at 384 dimensions: what is asked for, up to the setting."""
 LEAVE_SHARE = 0.5
@@ -164,12 +177,17 @@ HEALTH = """
 """
 
 
-def step(connection: Connection, settings: SearchSettings) -> Did | None:
+Beside = Callable[[], AbstractContextManager[Connection]]
+"""Gives another connection to the same database."""
+
+
+def step(connection: Connection, settings: SearchSettings, beside: Beside | None = None) -> Did | None:
     """Take one step, in the transaction of `connection`; None when there is nothing to do, or another process does it.
-    The role must see all tenants' rows."""
+    The role must see all tenants' rows. `beside`: where slots are looked at while a graph is built; None: they are not.
+    """
     if not read_value(connection, ALONE):
         return None
-    for take in (_drop, _go_on, _leave, _begin, _measure):
+    for take in (_drop, partial(_go_on, beside=beside), _leave, _begin, _measure):
         if did := take(connection, settings):
             return did
     return None
@@ -192,7 +210,7 @@ def _drop(connection: Connection, settings: SearchSettings) -> Did | None:
     return "dropped"
 
 
-def _go_on(connection: Connection, settings: SearchSettings) -> Did | None:
+def _go_on(connection: Connection, settings: SearchSettings, beside: Beside | None) -> Did | None:
     row = connection.execute(COMING).fetchone()
     if row is None:
         return None
@@ -204,14 +222,49 @@ def _go_on(connection: Connection, settings: SearchSettings) -> Did | None:
         connection.execute("select mv.leave_vectors(%s, %s)", [index.tenant_id, index.slot])
         return "left"
     if index.graph_bytes is None:
-        _build(connection, index, settings.index_memory_mb)
-        return "built"
+        return _build_within(connection, index, settings.index_memory_mb, beside)
     return _finish(connection, index)
 
 
 def _is_overtaken(connection: Connection, index: ComingIndex) -> bool:
     waiting: int = read_value(connection, WAITING, index.tenant_id, index.slot)
     return waiting > max(index.passages * WAITING_SHARE_MAX, CATCH_UP_PASSAGES_MAX)
+
+
+def _build_within(connection: Connection, index: ComingIndex, memory_mb_max: int, beside: Beside | None) -> Did | None:
+    """Build, unless or until too little WAL is left for slots."""
+    if beside is None:
+        _build(connection, index, memory_mb_max)
+        return "built"
+    with beside() as other:
+        if (left := read_share_left(other)) is not None and left < LEFT_TO_BUILD_MIN:
+            return None
+        over, given_up = threading.Event(), threading.Event()
+        watch = threading.Thread(target=_watch_slots, args=(connection, other, over, given_up), daemon=True)
+        watch.start()
+        try:
+            with connection.transaction():
+                _build(connection, index, memory_mb_max)
+        except psycopg.errors.QueryCanceled:
+            if not given_up.is_set():
+                raise
+            return "gave-way"
+        finally:
+            over.set()
+            watch.join()
+    return "built"
+
+
+def _watch_slots(connection: Connection, other: Connection, over: Event, given_up: Event) -> None:
+    """Cancel what `connection` does when too little is left, until it is over."""
+    while not over.wait(LOOK_AT_SLOTS_S):
+        try:
+            left = read_share_left(other)
+        except psycopg.Error:  # the database is gone, and the build with it
+            return
+        if left is not None and left < LEFT_WHILE_BUILDING_MIN:
+            given_up.set()
+            connection.cancel_safe(timeout=LOOK_AT_SLOTS_S)
 
 
 def _build(connection: Connection, index: ComingIndex, memory_mb_max: int) -> None:

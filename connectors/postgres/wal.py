@@ -24,6 +24,10 @@ SELECT_SLOT = """
   from pg_replication_slots
   where slot_name = %s
 """
+SELECT_SHARE_LEFT = """
+  select min(safe_wal_size)::float8 / pg_size_bytes(current_setting('max_slot_wal_keep_size'))
+  from pg_replication_slots
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,10 @@ def read_slot(connection: Connection, name: str) -> SlotState | None:
         return None
     plugin, database, pid, confirmed, *figures = row
     return SlotState(plugin, database, pid, parse(confirmed), *figures)
+
+
+def read_share_left(connection: Connection) -> float | None:
+    """The share of the WAL that slots may keep which may still be written before the first of them is lost; None
+    without a bound, and without slots."""
+    ((share,),) = connection.execute(SELECT_SHARE_LEFT).fetchall()
+    return None if share is None else float(share)

@@ -71,7 +71,7 @@ def test_nothing_is_open_to_the_network() -> None:
 def test_limits_are_those_of_the_embedded_servers() -> None:
     assert f"--set=redpanda.kafka_batch_max_bytes={RECORD_BYTES_MAX}" in SERVICES["redpanda"]["command"]
     assert "--set=redpanda.auto_create_topics_enabled=false" in SERVICES["redpanda"]["command"]
-    assert f"max_slot_wal_keep_size={postgres.SLOT_WAL_KEEP_MIB}MB" in SERVICES["postgres"]["command"]
+    assert f"max_slot_wal_keep_size={postgres.SLOT_WAL_KEEP_MIB[0]}MB" in SERVICES["postgres"]["command"]
 
 
 def test_dependencies_exist() -> None:

@@ -65,6 +65,11 @@ def test_the_server_keeps_a_part_of_the_memory(gigabytes: float, mib: int) -> No
     assert postgres.choose_shared_buffers(int(gigabytes * 2**30)) == mib
 
 
+@pytest.mark.parametrize(("gigabytes", "mib"), [(0.5, 4_096), (32, 4_096), (64, 8_192), (4_000, 32_768)])
+def test_slots_may_keep_a_part_of_the_disk(gigabytes: float, mib: int) -> None:
+    assert postgres.choose_wal_keep(int(gigabytes * 2**30)) == mib
+
+
 def test_listens_on_loopback_only_and_keeps_fsync() -> None:
     line = postgres.command(postgres.EmbeddedServer(Path("/b"), Path("/d"), None), 5)
     assert "listen_addresses=127.0.0.1" in line
