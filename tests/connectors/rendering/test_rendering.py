@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,6 +32,7 @@ from connectors.rendering import (
     pool,
 )
 from connectors.rendering.pool import Browsers, find_browser
+from runtime import metrics
 from runtime.lifecycle import StopRequested
 from runtime.settings import CrawlerSettings
 from tests.connectors.fetching.local_web import FORBIDDEN, METADATA, LocalWeb, serving_web
@@ -409,3 +411,41 @@ def test_whoever_waits_when_it_ends_is_asked_to_stop(local: LocalWeb, door: Fetc
     until(lambda: bool(browser_processes()), wait_s=60)
     browsers.close()
     assert ended.wait(30)
+
+
+def test_what_stands_of_a_browser_is_seen_before_a_page_needs_one(
+    local: LocalWeb, door: FetchingDoor, browsers: Browsers
+) -> None:
+    assert browsers.report()["state"] == "unknown", "nobody saw it start"
+    browsers.watch()
+    until(lambda: browsers.report()["state"] == "ready", wait_s=90)
+    until(lambda: not browser_processes(), wait_s=20)
+    assert browsers.report()["pages"] == {}, "our own look is nobody's page"
+    render(browsers, door, local, "<p>plain</p>")
+    endless = msgspec.structs.replace(request(local, "<script>while (true) {}</script>"), seconds_max=3.0)
+    assert isinstance(browsers.render(TENANT, endless, door), NotRendered)
+    told = browsers.report()
+    assert (told["state"], told["pages"]) == ("ready", {"rendered": 1, "too-slow": 1}), "that page's fault alone"
+
+
+def test_a_browser_that_does_not_start_or_was_taken_away_is_told(tmp_path: Path) -> None:
+    off = Browsers(CrawlerSettings(browser="off"))
+    off.watch()
+    assert off.report()["state"] == "off"
+    off.close()
+    program = tmp_path / "chromium"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    made = Browsers(CrawlerSettings(browser=str(program)))
+    made.watch()
+    until(lambda: made.report()["state"] == "failing", wait_s=60)
+    assert "does not start" in made.report()["detail"]
+    assert metrics.CRAWL_BROWSER.labels("failing")._value.get() == 1
+    assert metrics.CRAWL_BROWSER.labels("ready")._value.get() == 0
+    made.close()
+    good = Browsers(CrawlerSettings(browser=str(program)))
+    good.standing.see(Rendered("<p>x</p>"))
+    assert good.report()["state"] == "ready"
+    program.unlink()
+    assert (good.report()["state"], "there is no browser" in good.report()["detail"]) == ("failing", True)
+    good.close()
