@@ -98,8 +98,8 @@ class Browsers:
         self._watch: threading.Thread | None = None
 
     def watch(self) -> None:
-        """See now whether a browser starts, and again while none does, on a thread of its own: so that operators hear of
-        it before a crawl does."""
+        """See now whether a browser starts, and again while none does, on a thread of its own: operators hear of it
+        before a crawl does."""
         if self.enabled and self._watch is None:
             self._watch = threading.Thread(target=self._look_again, name="browser-look", daemon=True)
             self._watch.start()

@@ -1,8 +1,8 @@
 """Whether there is a browser that renders, as far as this process knows.
 
-Owns the words: `off`, `unknown` until one was seen to start, `ready`, `failing` with the reason. What one page makes of
-its browser (too slow, too large, a crash) is that page's, and counted; that none starts is everybody's. Refuses to start
-one: `pool` does.
+Owns the words: `off`, `unknown` until one was seen to start, `ready`, `failing` with the reason. What one page makes
+of its browser (too slow, too large, a crash) is that page's, and counted; that none starts is everybody's. Refuses to
+start one: `pool` does.
 """
 
 from __future__ import annotations
