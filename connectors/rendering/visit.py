@@ -1,8 +1,8 @@
 """One page in the browser: given what came of it, left to its scripts until it rests, and read.
 
 Owns which requests of a page are handed on (programs, what they read, and frames: by GET), what is answered with
-nothing (styles), and what is refused: everything else. Each page has a context of its own, without cookies and storage of any
-other. Refuses to ask for anything itself.
+nothing (styles), and what is refused: everything else. Each page has a context of its own, without cookies and
+storage of any other. Refuses to ask for anything itself.
 """
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ export const FILLS = {
     form.minutes.value = Math.max(1, Math.round(item.seconds_max / 60));
     for (const name of ["hosts", "include", "exclude"]) form[name].value = item[name].join(" ");
     form.render.value = item.render ?? "";
+    form.render.closest("details").open = item.render !== null; // what is not as usual is not hidden
   },
 };
 

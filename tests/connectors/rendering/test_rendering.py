@@ -267,7 +267,8 @@ def test_what_frames_show_is_read_where_it_is_shown(local: LocalWeb, door: Fetch
     local.serve("b.test", "/other", answering(text=deep, content_type="text/html"))
     local.serve("b.test", "/said", answering(text="said dace"))
     local.serve("a.test", "/closed", answering(text="closed zander"))
-    body = f"""<p>before</p><iframe src="/inner"></iframe><p>between</p><iframe src="{local.url("b.test", "/other")}"></iframe>
+    body = f"""<p>before</p><iframe src="/inner"></iframe><p>between</p>
+      <iframe src="{local.url("b.test", "/other")}"></iframe>
       <iframe srcdoc="<b>written ide</b>"></iframe><iframe src="/seen" width=1 height=1></iframe>
       <iframe src="/hidden" style="display: none"></iframe><iframe src="/noindex"></iframe><p>after</p>
       <script>Element.prototype.querySelectorAll = Document.prototype.querySelectorAll = () => [];</script>"""
