@@ -17,8 +17,9 @@ from connectors.rendering import FRAMES_MAX, HTML_CHARS_MAX
 LINKS_MAX: Final = 5_000
 SHADOWS_MAX: Final = 2_000
 """Most elements with a tree of their own that are read."""
-FRAME_S_MAX: Final = 1.0
-"""Longest wait for what one frame says, in seconds: it may have a process, and an endless script, of its own."""
+FRAME_S_MAX, FRAMES_S_MAX = 1.5, 4.0
+"""Longest wait for what one frame says, and for all of them, in seconds: one may have a process, and an endless script,
+of its own. The page itself is read in what is left of `READ_S`."""
 FRAME_PIXELS_MIN: Final = 16
 """Least width and height of a frame that shows something. What counts visitors has one."""
 
@@ -75,10 +76,11 @@ async def evaluate(session: CDPSession, expression: str) -> Any:
 async def read_tree(page: Page, session: CDPSession) -> Any:
     """The page with its frames; what is no text is no tree."""
     mark = f"x{secrets.token_hex(8)}"  # so that no page can say it
-    frames = await _mark(page, mark)
+    until = asyncio.get_running_loop().time() + FRAMES_S_MAX
+    frames = await _mark(page, mark, until)
     shown: dict[str, str] = {}
     for place, frame in reversed(frames.items()):  # reading what a frame lies in takes the frame away
-        shown[place] = await _read_frame(frame, mark)
+        shown[place] = await _read_frame(frame, mark, until)
     html = await evaluate(session, _write_script(mark, _TREE))
     if not isinstance(html, str):
         return None
@@ -88,18 +90,22 @@ async def read_tree(page: Page, session: CDPSession) -> Any:
     return html
 
 
+def _limit(until: float) -> asyncio.Timeout:
+    return asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + FRAME_S_MAX))
+
+
 def _write_script(mark: str, result: str) -> str:
     script = _READ.replace("SHADOWS", str(SHADOWS_MAX)).replace("LINKS", str(LINKS_MAX))
     return script.replace("MARK", mark).replace("RESULT", result)
 
 
-async def _mark(page: Page, mark: str) -> dict[str, Frame]:
+async def _mark(page: Page, mark: str, until: float) -> dict[str, Frame]:
     """Frames that somebody sees, those that lie in others after these, by what is written where each is."""
     found: dict[str, Frame] = {}
     for frame in page.frames[1 : FRAMES_MAX + 1]:
         place = f"{mark}n{len(found)}."
         try:
-            async with asyncio.timeout(FRAME_S_MAX):
+            async with _limit(until):
                 element = await frame.frame_element()
                 box = await element.bounding_box()
                 if box is None or min(box["width"], box["height"]) < FRAME_PIXELS_MIN:
@@ -111,9 +117,9 @@ async def _mark(page: Page, mark: str) -> dict[str, Frame]:
     return found
 
 
-async def _read_frame(frame: Frame, mark: str) -> str:
+async def _read_frame(frame: Frame, mark: str, until: float) -> str:
     try:
-        async with asyncio.timeout(FRAME_S_MAX):
+        async with _limit(until):
             html = await frame.evaluate(_write_script(mark, _BODY))
     except (Error, TimeoutError):
         return ""

@@ -128,11 +128,11 @@ class ResourceDoor:
             self._until = SYSTEM_CLOCK.monotonic() + self._seconds_max
         # Whether a page may be shown in another one depends on that.
         form = f"in {origin_of(self._page_url)}" if wanted.kind == "frame" else wanted.accept
-        kept = self._cache.find(self._crawl.crawl_id, wanted.url, form)
-        if kept is not None:
-            metrics.CRAWL_RESOURCES.labels("kept").inc()
-            return kept
         try:
+            kept = self._find_kept(wanted, form)
+            if kept is not None:
+                metrics.CRAWL_RESOURCES.labels("kept").inc()
+                return kept
             given = self._follow(wanted)
         except _ResourceRefused as refusal:
             metrics.CRAWL_RESOURCES.labels("refused").inc()
@@ -142,6 +142,14 @@ class ResourceDoor:
         if given.status == 200:
             self._cache.keep(self._crawl.crawl_id, wanted.url, form, given)
         return given
+
+    def _find_kept(self, wanted: ResourceWanted, form: str) -> ResourceGiven | None:
+        """What came for another page of the crawl, where this one might ask for it, too."""
+        kept = self._cache.find(self._crawl.crawl_id, wanted.url, form)
+        if kept is not None:
+            for url in {wanted.url, kept.url}:
+                self._look_at(url, wanted.page_url)
+        return kept
 
     def describe(self) -> str:
         """Why the page did not get all that it asked for; empty when it did."""

@@ -233,8 +233,8 @@ def test_nothing_is_sent_and_a_page_that_would_send_is_told_so(crawls: Crawls, l
 
     local.serve("a.test", "/graphql", note)
     script = """const show = (said) => { document.querySelector("main").append(said); };
-      fetch("/graphql", { method: "POST", headers: { "content-type": "application/json" },
-        body: '{"query": "{ x }"}' })
+      const json = { "content-type": "application/json" };
+      fetch("/graphql", { method: "POST", headers: json, body: '{"query": "{ x }"}' })
         .then((it) => it.json(), () => ({ data: { text: "It could not be loaded." } })).then((it) => show(it.data.text));
       const asked = new XMLHttpRequest(); asked.open("PUT", "/graphql"); asked.send("x");
       navigator.sendBeacon("/graphql", "x");
