@@ -2,8 +2,8 @@
 
 `confine` takes the network from a process for good, `child` is the process in which the browser is driven, `visit` is
 one page in it, `reading` what is read of that, `pool` starts processes, gives them work and ends them at their bounds,
-`standing` says whether there are any. Here is what they say to each other. What a page asks for is asked for by whoever has it rendered, through a `Door`. Refuses to fetch, and to know
-which pages have to be rendered.
+`standing` says whether there are any. Here is what they say to each other. What a page asks for is asked for by whoever
+has it rendered, through a `Door`. Refuses to fetch, and to know which pages have to be rendered.
 """
 
 from __future__ import annotations
