@@ -61,7 +61,7 @@ GRACE_S = 5.0
 LOOK_AGAIN_S = 300.0
 """Time between two looks whether a browser starts by now."""
 NOBODY = UUID(int=0)
-"""Whose turn it is when we look ourselves."""
+"""The tenant for whom we look ourselves."""
 MISSING = NotRendered("no-browser", "there is no browser where the worker is (crawler.browser)")
 EMPTY = RenderRequest("http://nowhere.invalid/", "text/html", b"<!doctype html><p>.</p>")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -49,7 +49,7 @@ class RenderStanding:
             self._outcomes["rendered" if isinstance(answer, Rendered) else answer.code] += 1
 
     def report(self) -> Mapping[str, Any]:
-        """For operators: the word, why, which browser settings name, and what came of pages since the start."""
+        """The word, why, which browser settings name, and what came of pages since the start."""
         with self._lock:
             pages = dict(self._outcomes)
             return {"state": self._state, "detail": self._detail, "browser": self._setting, "pages": pages}
