@@ -282,6 +282,11 @@ CRAWL_RENDERS = Counter(
     "too-slow, memory, crashed, too-large).",
     ["outcome"],
 )
+CRAWL_BROWSER = Gauge(
+    "adriatic_crawl_browser",
+    "1: so stands the browser that renders pages of crawls (off, unknown until one was seen to start, ready, failing).",
+    ["state"],
+)
 CRAWL_RENDER_SECONDS = Histogram(
     "adriatic_crawl_render_seconds",
     "How long a page took in the browser, with the wait for one and for what it asked for.",

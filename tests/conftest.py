@@ -86,9 +86,9 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def system_copy() -> Iterator[Copy]:
     """The whole system, running under its supervisor."""
-    from tests.copies import running_copy
+    from tests.copies import crawling, running_copy
 
-    with running_copy() as copy:
+    with running_copy(crawling()) as copy:
         parallel.idle_later.append(copy)
         yield copy
 

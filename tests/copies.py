@@ -31,6 +31,8 @@ STOP_MAX_S = 120.0
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 12_000_000_000
 """Free memory from which on homes are kept there. Those of a whole run take one or two gigabytes."""
+SITE, SITE_DELAY_S = "localhost", 0.1
+"""The one name of this machine that may be crawled, and how slowly: nobody else is asked there."""
 REQUEST_S = 60.0
 """One request of the process that runs the tests. Those of the system have their own settings."""
 
@@ -72,6 +74,14 @@ def _keep_database_in_memory(home: Path) -> None:
     it. Else the databases of a whole run fill a disk with some ten gigabytes."""
     if os.geteuid() == 0 and is_in_memory(home) and "postgres_data" not in record.read(home).get("stack", {}):
         record.decide(home, "postgres_data", str(home.parent.with_name(f"{home.parent.name}-data") / "postgres"))
+
+
+def crawling() -> str:
+    """Settings with which a copy crawls sites of this machine, and renders their pages where there is a browser."""
+    from connectors.rendering.pool import find_browser
+
+    rendered = 'browser = "auto"\nbrowser_sandbox = false\n' if find_browser("auto") else ""
+    return f'[crawler]\nallowed_private = ["{SITE}"]\ndelay_s = {SITE_DELAY_S}\n{rendered}'
 
 
 class Copy:

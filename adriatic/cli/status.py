@@ -105,6 +105,8 @@ def collect(settings: Settings) -> Overview:
     parts = answers.get("processes")
     if isinstance(parts, str):
         checks.append(Check("processes", "unknown", parts))
+    elif isinstance(parts, Assessment) and (browser := overview.judge_browser(parts.parts)):
+        checks.append(browser)
     return overview.overview(
         SYSTEM_CLOCK.now().timestamp(),
         parts if isinstance(parts, Assessment) else None,

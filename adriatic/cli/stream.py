@@ -95,6 +95,8 @@ def open_jobs(settings: Settings, life: Lifecycle) -> Iterator[Agent]:
         *(VectorIndexWatch, WordSegmentWatch, CrawlSchedules),
     )
     watches = [kind(settings, life) for kind in kinds]
+    life.health.set_fact("browser", browsers.report)
+    browsers.watch()
     worker.start()
     for watch in watches:
         watch.start()

@@ -22,6 +22,8 @@ DISK_BYTES_MIN = 2_000_000_000
 """Less than this is too little, on a small disk too: half of what the slot may keep."""
 RECOVERY = "recovery"
 """The check that says how far a recovery is."""
+CRAWLER, BROWSER = "jobs", "browser"
+"""The processes that have pages rendered, by how their names begin, and the check that says whether they can."""
 WELL: frozenset[Status] = frozenset({"ok", "catching-up"})
 """Words of groups that need nobody. That a view is old is said by the view."""
 
@@ -218,6 +220,31 @@ def _of_slot(slot: Slot) -> Iterator[Trouble]:
         yield Trouble("slot", "degraded", f"{slot.name} is {slot.status}: it will be given up soon", page)
     for table in slot.stopped_tables:
         yield Trouble(f"table {table}", "degraded", "stopped: its changes are not captured", "`adriatic cdc status`")
+
+
+def judge_browser(parts: Sequence[PartAssessment]) -> Check | None:
+    """Whether the processes that crawl have a browser that starts: the worst of them. None where none of them runs
+    here."""
+    workers = [row for row in parts if row.name == CRAWLER or row.name.startswith(f"{CRAWLER}-")]
+    found = [_judge_one_browser(row) for row in workers]
+    return min(found, key=lambda check: RANK[check.verdict], default=None)
+
+
+def _judge_one_browser(row: PartAssessment) -> Check:
+    fact = row.facts.get("browser")
+    if not isinstance(fact, dict):
+        return Check(BROWSER, "unknown", f"{row.name} does not say whether it has one")
+    state, detail = fact.get("state"), fact.get("detail")
+    if state == "off":
+        return Check(BROWSER, "ok", "off: pages whose text scripts make are not rendered (crawler.browser)")
+    if state == "failing":
+        return Check(BROWSER, "degraded", f"none that renders pages: {detail}")
+    if state != "ready":
+        return Check(BROWSER, "unknown", str(detail or "nobody knows whether it starts"))
+    pages = fact.get("pages")
+    counted = sorted(pages.items()) if isinstance(pages, dict) else []
+    came = ", ".join(f"{count} {outcome}" for outcome, count in counted) or "none to render yet"
+    return Check(BROWSER, "ok", f"starts; pages since {row.name} did: {came}")
 
 
 def disk(name: str, free_bytes: int, total_bytes: int) -> Check:

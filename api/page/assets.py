@@ -25,6 +25,7 @@ from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import VALUE_CHARS_MAX
 from runtime import __version__
 from runtime.setting_agents import SECONDS_MAX, STEPS_MAX, TOKENS_MAX
+from runtime.setting_crawler import RenderMode
 from schemas import sources
 
 PREFIX = "/assets"
@@ -47,6 +48,8 @@ WORK_KINDS = (
     ("document", "Files", "/v1/documents"),
 )
 """What can be begun on the page: its name there, its word, and the route that there must be."""
+RENDER_WORDS: Mapping[RenderMode, str] = {"never": "never", "auto": "when needed", "always": "always"}
+"""Which pages a browser renders, for people."""
 WORK_BOUNDS: Mapping[str, Any] = {
     "statuses": get_args(Status),
     "value_chars_max": VALUE_CHARS_MAX,
@@ -58,6 +61,7 @@ WORK_BOUNDS: Mapping[str, Any] = {
     "pages_max": crawls.PAGES_MAX,
     "megabytes_max": crawls.BYTES_MAX // 1_048_576,
     "minutes_max": crawls.SECONDS_MAX // 60,
+    "render_modes": tuple((mode, RENDER_WORDS[mode]) for mode in get_args(RenderMode)),
 }
 """What its forms take: the API's own bounds."""
 

@@ -15,7 +15,7 @@ import asyncio
 import socket
 import threading
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -51,7 +51,7 @@ IDLE_S = 15.0
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _KEPT = (
     *("etag", "last-modified", "retry-after", "x-robots-tag", "content-type", "link"),
-    "access-control-allow-origin",
+    *("access-control-allow-origin", "x-frame-options"),
 )
 """Headers of an answer that are handed on."""
 
@@ -195,6 +195,8 @@ class Fetcher:
         headers = {**self._headers, "accept": ", ".join(request.types) or "*/*", **request.headers}
         async with self._open().get(target, headers=headers, allow_redirects=False) as response:
             kept = {name: _plain(response.headers[name]) for name in _KEPT if name in response.headers}
+            if ancestors := _find_ancestors(response.headers.getall("content-security-policy", [])):
+                kept["frame-ancestors"] = ancestors
             answer = FetchedAnswer(url, response.status, _plain(response.content_type).lower(), kept)
             if response.status in _REDIRECTS and "location" in response.headers:
                 return _point(answer, response.headers["location"])
@@ -221,6 +223,17 @@ class Fetcher:
                 trust_env=False,
             )
         return self._session
+
+
+def _find_ancestors(policies: Sequence[str]) -> str:
+    """Who may show an answer in a frame, as its policy says: one directive of a head that may be long. Of several
+    policies all hold; what only one of them allows is not told."""
+    said = [
+        _plain(directive.strip()[len("frame-ancestors") :]).strip()
+        for directive in ",".join(policies).replace(",", ";").split(";")
+        if directive.strip().lower().startswith("frame-ancestors")
+    ]
+    return said[0] if len(set(said)) == 1 else "'none'" if said else ""
 
 
 def _plain(text: str) -> str:

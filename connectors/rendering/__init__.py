@@ -1,9 +1,9 @@
 """Pages whose text is made by scripts, as a browser shows them; the browser connects to nothing.
 
 `confine` takes the network from a process for good, `child` is the process in which the browser is driven, `visit` is
-one page in it, `pool` starts processes, gives them work and ends them at their bounds. Here is what they say to each
-other. What a page asks for is asked for by whoever has it rendered, through a `Door`. Refuses to fetch, and to know
-which pages have to be rendered.
+one page in it, `reading` what is read of that, `pool` starts processes, gives them work and ends them at their bounds,
+`standing` says whether there are any. Here is what they say to each other. What a page asks for is asked for by whoever
+has it rendered, through a `Door`. Refuses to fetch, and to know which pages have to be rendered.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import BinaryIO, Literal, Protocol, TypeVar
 
 import msgspec
 
-Kind = Literal["script", "data"]
-"""What a page asks for and may be given: a program, or what a program reads."""
+Kind = Literal["script", "data", "frame"]
+"""What a page asks for and may be given: a program, what a program reads, or a page that is shown in it."""
 
 Code = Literal["no-browser", "busy", "too-slow", "memory", "crashed", "too-large"]
 
@@ -26,6 +26,8 @@ READ_S = 5.0
 """What is kept of it for reading the tree."""
 REQUESTS_MAX = 60
 """Most requests of one page that are handed on. What is beyond them is refused."""
+FRAMES_MAX = 10
+"""Most pages within one page, at whatever depth, that are asked for and read. Each may be a process."""
 HTML_CHARS_MAX = 5_000_000
 """Largest tree that is taken, as text. The text in it has a bound of its own, where it is read."""
 FRAME_BYTES_MAX = 33_554_432
@@ -42,7 +44,8 @@ class RenderRequest(msgspec.Struct, frozen=True, tag="render"):
 
 
 class ResourceWanted(msgspec.Struct, frozen=True, tag="wanted"):
-    """What a page asks for. `accept` is what it wants it as; `page_url` is the page."""
+    """What a page asks for. `accept` is what it wants it as. `page_url` is whose program asks, the page or a frame of
+    it; of a frame, it is the page."""
 
     url: str
     kind: Kind

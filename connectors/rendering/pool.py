@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -29,11 +30,13 @@ from connectors.rendering import (
     NotRendered,
     Rendered,
     RenderRequest,
+    ResourceGiven,
     ResourceWanted,
     pack,
     read_frame,
 )
 from connectors.rendering.child import SCRATCH, START_S_MAX
+from connectors.rendering.standing import RenderStanding
 from runtime.clock import SYSTEM_CLOCK
 from runtime.lifecycle import StopRequested
 from runtime.processes import resident_bytes
@@ -55,6 +58,12 @@ TURN_S_MAX = 60.0
 """Longest wait for a browser. Then the page does without, so that its crawl goes on."""
 GRACE_S = 5.0
 """How much longer than its page may take a process is waited for, in seconds: it says itself that it was too long."""
+LOOK_AGAIN_S = 300.0
+"""Time between two looks whether a browser starts by now."""
+NOBODY = UUID(int=0)
+"""The tenant for whom we look ourselves."""
+MISSING = NotRendered("no-browser", "there is no browser where the worker is (crawler.browser)")
+EMPTY = RenderRequest("http://nowhere.invalid/", "text/html", b"<!doctype html><p>.</p>")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What is looked for when settings say `auto`."""
 COMMAND = (sys.executable, "-m", "connectors.rendering.child")
@@ -67,6 +76,14 @@ def find_browser(setting: str) -> str | None:
     return shutil.which(setting)
 
 
+class _ShutDoor:
+    """Gives nothing."""
+
+    def ask(self, wanted: ResourceWanted) -> ResourceGiven:
+        del wanted
+        return ResourceGiven()
+
+
 class Browsers:
     """The browsers of one worker. `render` is called by many threads, and blocks."""
 
@@ -76,13 +93,39 @@ class Browsers:
         self._sandbox = "sandbox" if settings.browser_sandbox else "no-sandbox"
         self._command = command
         self._pool: ProcessPool[_BrowserProcess] = ProcessPool(PROCESSES_MAX, IDLE_S)
+        self.standing = RenderStanding(settings.browser)
+        self._ending = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    def watch(self) -> None:
+        """See now whether a browser starts, and again while none does, on a thread of its own: operators hear of it
+        before a crawl does."""
+        if self.enabled and self._watch is None:
+            self._watch = threading.Thread(target=self._look_again, name="browser-look", daemon=True)
+            self._watch.start()
+
+    def _look_again(self) -> None:
+        try:
+            while not self._ending.is_set():
+                if self.standing.state != "ready":
+                    self.standing.see(self._render(NOBODY, EMPTY, _ShutDoor(), keep=False))
+                self._ending.wait(LOOK_AGAIN_S)
+        except StopRequested:
+            return
 
     def render(self, tenant_id: UUID, request: RenderRequest, door: Door) -> Rendered | NotRendered:
         """The tree of a page after its scripts, or why there is none. Raises `StopRequested` when this is closed
         meanwhile."""
+        answer = self._render(tenant_id, request, door)
+        self.standing.note(answer)
+        return answer
+
+    def _render(
+        self, tenant_id: UUID, request: RenderRequest, door: Door, *, keep: bool = True
+    ) -> Rendered | NotRendered:
         executable = find_browser(self._setting) if self.enabled else None
         if executable is None:
-            return NotRendered("no-browser", "there is no browser where the worker is (crawler.browser)")
+            return MISSING
         with self._pool.turn(tenant_id, TURN_S_MAX) as mine:
             if not mine:
                 return NotRendered("busy", f"no browser was free for {TURN_S_MAX:g} s")
@@ -93,14 +136,25 @@ class Browsers:
             try:
                 answer = process.render(request, door)
             finally:
+                if not keep:
+                    process.retire()
                 self._pool.put_back(process)
             if self._pool.closed:
                 raise StopRequested
             return answer
 
+    def report(self) -> Mapping[str, Any]:
+        """How rendering stands, for operators. One that started and was taken away since is seen here."""
+        if self.enabled and find_browser(self._setting) is None:
+            self.standing.see(MISSING)
+        return self.standing.report()
+
     def close(self) -> None:
         """End every browser, also those at work."""
+        self._ending.set()
         self._pool.close()
+        if self._watch is not None:
+            self._watch.join(GRACE_S)
 
     def _take(self, tenant_id: UUID, executable: str) -> _BrowserProcess:
         """One that served this tenant, or a new one: none goes from one tenant to another."""
@@ -187,6 +241,10 @@ class _BrowserProcess:
     def _end_at(self, code: Code, detail: str) -> None:
         self._ended = self._ended or NotRendered(code, detail)
         self.kill()
+
+    def retire(self) -> None:
+        """It is not used again."""
+        self._ended = self._ended or NotRendered("crashed", "it was not to be used again")
 
     def kill(self) -> None:
         """Called from any thread; whoever waits for its answer gets none."""

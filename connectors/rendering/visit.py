@@ -1,8 +1,8 @@
 """One page in the browser: given what came of it, left to its scripts until it rests, and read.
 
-Owns which requests of a page are handed on (programs, and what they read: by GET), what is answered with nothing
-(styles), and what is refused: everything else. Each page has a context of its own, without cookies and storage of any
-other. Refuses to ask for anything itself.
+Owns which requests of a page are handed on (programs, what they read, and frames: by GET), what is answered with
+nothing (styles), and what is refused: everything else. Each page has a context of its own, without cookies and
+storage of any other. Refuses to ask for anything itself.
 """
 
 from __future__ import annotations
@@ -10,12 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, BrowserContext, CDPSession, Dialog, Error, Page, Route, WebSocketRoute
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    CDPSession,
+    Dialog,
+    Error,
+    Frame,
+    Page,
+    Request,
+    Route,
+    WebSocketRoute,
+)
 
 from connectors.rendering import (
+    FRAMES_MAX,
     HTML_CHARS_MAX,
     READ_S,
     REQUESTS_MAX,
@@ -27,47 +39,16 @@ from connectors.rendering import (
     ResourceGiven,
     ResourceWanted,
 )
+from connectors.rendering.reading import evaluate, read_tree
 
 LOOK_S: Final = 0.25
 QUIET_S: Final = 0.75
 """A page rests when it has waited for nothing, and had as much text, for so long."""
 ACCEPT_CHARS_MAX: Final = 200
-LINKS_MAX: Final = 5_000
-SHADOWS_MAX: Final = 2_000
-"""Most elements with a tree of their own that are read."""
 
 _KINDS: Final[dict[str, Kind]] = {"script": "script", "xhr": "data", "fetch": "data"}
 
 _SIZE: Final = "document.body ? document.body.textContent.length : 0"
-_READ: Final = """
-(() => {
-  let count = 0;
-  const hosts = [...document.querySelectorAll("*")].filter((each) => each.shadowRoot).slice(0, SHADOWS);
-  for (const host of hosts) {
-    const shown = document.createElement("div");
-    for (const child of host.shadowRoot.childNodes) shown.append(child.cloneNode(true));
-    for (const slot of shown.querySelectorAll("slot")) {
-      const name = slot.getAttribute("name") || "";
-      const filling = [...host.childNodes].filter((each) => (each.slot || "") === name);
-      if (filling.length) slot.replaceWith(...filling);
-    }
-    host.replaceChildren(shown);
-  }
-  for (const link of document.querySelectorAll("a[href], area[href]")) {
-    if (++count > LINKS) break;
-    if (typeof link.href === "string") link.setAttribute("href", link.href);
-  }
-  for (const each of document.querySelectorAll("script, noscript, template")) each.remove();
-  const tree = document.documentElement ? document.documentElement.outerHTML : "";
-  return tree.slice(0, CHARS);
-})()
-"""
-_READ_TREE: Final = (
-    _READ.replace("SHADOWS", str(SHADOWS_MAX))
-    .replace("LINKS", str(LINKS_MAX))
-    .replace("CHARS", str(HTML_CHARS_MAX + 1))
-)
-
 Ask = Callable[[ResourceWanted], Awaitable[ResourceGiven]]
 
 
@@ -81,6 +62,7 @@ class _Visit:
         self._arrived = False
         self.pending = 0
         self.asked = 0
+        self.frames = 0
         self.location = ""
         self.refused: Counter[str] = Counter()
         self.crashed = asyncio.Event()
@@ -107,10 +89,12 @@ class _Visit:
             await self._refuse(route, SENT if asked.resource_type in _KINDS else asked.resource_type)
 
     async def _navigate(self, route: Route) -> None:
-        """The page itself, once. Another one in its place is noted and not gone to; frames are pages of their own."""
+        """The page itself, once, and pages in its frames. Another one in its place is noted and not gone to."""
         asked = route.request
-        if asked.frame != self._page.main_frame:
-            await self._refuse(route, "frame")
+        if asked.frame.page != self._page:
+            await self._refuse(route, "window")
+        elif asked.frame != self._page.main_frame:
+            await self._fill(route)
         elif not self._arrived:
             self._arrived = True
             await route.fulfill(status=200, content_type=self._request.content_type, body=self._request.body)
@@ -119,6 +103,14 @@ class _Visit:
                 self.location = self.location or asked.url
             await self._refuse(route, "other page")
 
+    async def _fill(self, route: Route) -> None:
+        """A frame, with what it names."""
+        if route.request.method != "GET" or self.frames >= FRAMES_MAX:
+            await self._refuse(route, "frame")
+        else:
+            self.frames += 1
+            await self._hand_on(route, "frame")
+
     async def _hand_on(self, route: Route, kind: Kind) -> None:
         if self.asked >= REQUESTS_MAX:
             await self._refuse(route, kind)
@@ -126,10 +118,9 @@ class _Visit:
         self.asked += 1
         asked = route.request
         accept = asked.headers.get("accept", "")[:ACCEPT_CHARS_MAX]
-        given = await self._ask(
-            ResourceWanted(asked.url, kind, self._request.url, accept if accept.isprintable() else "")
-        )
-        if not given.status or (kind == "data" and not self._may_read(asked.url, given)):
+        asker = self._request.url if kind == "frame" else self._find_asker(asked)
+        given = await self._ask(ResourceWanted(asked.url, kind, asker, accept if accept.isprintable() else ""))
+        if not given.status or (kind == "data" and not _may_read(asked.url, given, asker)):
             await self._refuse(route, kind)
             return
         headers = {"content-type": given.content_type or "application/octet-stream"}
@@ -137,16 +128,29 @@ class _Visit:
             headers["access-control-allow-origin"] = given.origins
         await route.fulfill(status=given.status, headers=headers, body=given.body)
 
-    def _may_read(self, url: str, given: ResourceGiven) -> bool:
-        """Whether the page's scripts may read what another origin says: only when that says so. The driver would say
-        it in its place, so it is looked at here."""
-        own = _origin(self._request.url)
-        return {_origin(url), _origin(given.url)} == {own} or given.origins in ("*", own)
+    def _find_asker(self, asked: Request) -> str:
+        """The page that a program belongs to: what is written into a frame belongs to whose it is."""
+        try:
+            frame: Frame | None = asked.frame
+        except Error:  # it belongs to none that is here
+            frame = None
+        while frame is not None and frame != self._page.main_frame:
+            if urlsplit(frame.url).scheme in ("http", "https"):
+                return frame.url
+            frame = frame.parent_frame
+        return self._request.url
 
     async def _refuse(self, route: Route, what: str) -> None:
         self.refused[what] += 1
         # To a browser that was told of an error, the error would be the page.
         await route.abort("aborted" if route.request.is_navigation_request() else "blockedbyclient")
+
+
+def _may_read(url: str, given: ResourceGiven, asker: str) -> bool:
+    """Whether scripts may read what another origin says: only when that says so. The driver would say it in its place,
+    so it is looked at here."""
+    own = _origin(asker)
+    return {_origin(url), _origin(given.url)} == {own} or given.origins in ("*", own)
 
 
 def _origin(url: str) -> str:
@@ -200,7 +204,7 @@ async def _load(context: BrowserContext, page: Page, visit: _Visit, request: Ren
     await page.goto(request.url, wait_until="commit", timeout=request.seconds_max * 1_000)
     session = await context.new_cdp_session(page)
     settled = await _wait_for_rest(session, visit, until)
-    html = await _evaluate(session, _READ_TREE)
+    html = await read_tree(page, session)
     if not isinstance(html, str):
         return NotRendered("crashed", "the tree of the page cannot be read")
     if len(html) > HTML_CHARS_MAX:
@@ -214,7 +218,7 @@ async def _wait_for_rest(session: CDPSession, visit: _Visit, until: float) -> bo
     size, since = -1, now()
     while now() < until:
         await asyncio.sleep(LOOK_S)
-        found = await _evaluate(session, _SIZE)
+        found = await evaluate(session, _SIZE)
         if visit.pending or found != size:
             size, since = found, now()
         elif now() - since >= QUIET_S:
@@ -222,16 +226,6 @@ async def _wait_for_rest(session: CDPSession, visit: _Visit, until: float) -> bo
         if visit.location:
             return True
     return False
-
-
-async def _evaluate(session: CDPSession, expression: str) -> Any:
-    """What an expression gives in a world of its own, whose functions the page cannot have replaced."""
-    tree = await session.send("Page.getFrameTree")
-    frame = tree["frameTree"]["frame"]["id"]
-    world = await session.send("Page.createIsolatedWorld", {"frameId": frame, "worldName": "reader"})
-    asked = {"expression": expression, "contextId": world["executionContextId"], "returnByValue": True}
-    found = await session.send("Runtime.evaluate", asked)
-    return found.get("result", {}).get("value")
 
 
 async def _dismiss(dialog: Dialog) -> None:

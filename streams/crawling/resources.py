@@ -37,6 +37,7 @@ KEPT_BYTES_MAX = 33_554_432
 """What is kept in memory of all crawls of a worker, in bytes. What was used last goes last."""
 KEPT_S_MAX = 600.0
 """How long, in seconds: a crawl sees a site as it was then."""
+FRAME_TYPES = (*asking.HTML_TYPES, "text/plain")
 TOLD_MAX = 3
 """Most reasons that are told of a page."""
 
@@ -77,6 +78,24 @@ class _ResourceRefused(Exception):
     """Becomes an answer without anything; says why."""
 
 
+def find_why_not_shown(answer: FetchedAnswer, page_url: str) -> str:
+    """Why an answer is not shown in a frame of a page; empty when it is. Sites say who may (`frame-ancestors`, or
+    `X-Frame-Options` where they say no more), and what is not to be kept is not kept within another page."""
+    if answer.status != 200:
+        return f"its page in a frame answers {answer.status}"
+    wishes = {word.strip().lower() for word in answer.headers.get("x-robots-tag", "").replace(":", ",").split(",")}
+    if wishes & {"noindex", "none"}:
+        return "its page in a frame asks not to be kept"
+    own = origin_of(answer.url) == origin_of(page_url)
+    ancestors = answer.headers.get("frame-ancestors", "").lower().split()
+    option = answer.headers.get("x-frame-options", "").strip().lower()
+    if ancestors:
+        shown = "*" in ancestors or origin_of(page_url) in ancestors or (own and "'self'" in ancestors)
+    else:
+        shown = not option or (own and option == "sameorigin")
+    return "" if shown else "it lets no page like this show it in a frame"
+
+
 class ResourceDoor:
     """The way out of one page. `received` are the bytes that came; `refused` says why not, and how often."""
 
@@ -96,6 +115,7 @@ class ResourceDoor:
         self._crawl = crawl
         self._fetcher = fetcher
         self._cache = cache
+        self._page_url = page_url
         self._page_host = host_of(page_url)
         self._delay_s = delay_s
         self._seconds_max = seconds_max
@@ -106,11 +126,13 @@ class ResourceDoor:
     def ask(self, wanted: ResourceWanted) -> ResourceGiven:
         if self._until is None:
             self._until = SYSTEM_CLOCK.monotonic() + self._seconds_max
-        kept = self._cache.find(self._crawl.crawl_id, wanted.url, wanted.accept)
-        if kept is not None:
-            metrics.CRAWL_RESOURCES.labels("kept").inc()
-            return kept
+        # Whether a page may be shown in another one depends on that.
+        form = f"in {origin_of(self._page_url)}" if wanted.kind == "frame" else wanted.accept
         try:
+            kept = self._find_kept(wanted, form)
+            if kept is not None:
+                metrics.CRAWL_RESOURCES.labels("kept").inc()
+                return kept
             given = self._follow(wanted)
         except _ResourceRefused as refusal:
             metrics.CRAWL_RESOURCES.labels("refused").inc()
@@ -118,8 +140,16 @@ class ResourceDoor:
             return ResourceGiven()
         metrics.CRAWL_RESOURCES.labels("asked").inc()
         if given.status == 200:
-            self._cache.keep(self._crawl.crawl_id, wanted.url, wanted.accept, given)
+            self._cache.keep(self._crawl.crawl_id, wanted.url, form, given)
         return given
+
+    def _find_kept(self, wanted: ResourceWanted, form: str) -> ResourceGiven | None:
+        """What came for another page of the crawl, where this one might ask for it, too."""
+        kept = self._cache.find(self._crawl.crawl_id, wanted.url, form)
+        if kept is not None:
+            for url in {wanted.url, kept.url}:
+                self._look_at(url, wanted.page_url)
+        return kept
 
     def describe(self) -> str:
         """Why the page did not get all that it asked for; empty when it did."""
@@ -129,16 +159,18 @@ class ResourceDoor:
     def _follow(self, wanted: ResourceWanted) -> ResourceGiven:
         url = wanted.url
         for _ in range(HOPS_MAX + 1):
-            url = self._look_at(url)
-            answer = self._ask_one(url, wanted.accept)
+            url = self._look_at(url, wanted.page_url)
+            answer = self._ask_one(url, wanted)
             if not answer.location:
+                if wanted.kind == "frame" and (reason := find_why_not_shown(answer, self._page_url)):
+                    raise _ResourceRefused(f"{host_of(url)}: {reason}")
                 origins = answer.headers.get("access-control-allow-origin", "")
                 return ResourceGiven(answer.status, url, answer.headers.get("content-type", ""), answer.body, origins)
             url = answer.location
         raise _ResourceRefused(f"{urlsplit(url).netloc}: too many redirects")
 
-    def _look_at(self, url: str) -> str:
-        """The normal form of an address that may be asked for by this crawl."""
+    def _look_at(self, url: str, asker: str) -> str:
+        """The normal form of an address that may be asked for by this crawl, for a program of `asker`."""
         try:
             url = normalise(url)
         except ValueError as error:
@@ -148,12 +180,12 @@ class ResourceDoor:
             raise _ResourceRefused(f"{host}: it is not one of the hosts of this crawl")
         if self._crawl.reach is not None and not self._crawl.reach.allows(url):
             raise _ResourceRefused(f"{host}: it is not on the list of hosts that the tenant allows")
-        if host != self._page_host and self._fetcher.may_be_private(host):
+        if self._fetcher.may_be_private(host) and {host, host_of(asker)} != {self._page_host}:
             # A program of one site must not read another one that only the inner network sees.
             raise _ResourceRefused(f"{host}: it may be private, and the page is of another host")
         return url
 
-    def _ask_one(self, url: str, accept: str) -> FetchedAnswer:
+    def _ask_one(self, url: str, wanted: ResourceWanted) -> FetchedAnswer:
         host = host_of(url)
         robots = self._find_robots(host, origin_of(url))
         if robots.state == "closed" or not rules.may_fetch(robots.body, url):
@@ -164,10 +196,10 @@ class ResourceDoor:
         self._take_turn(host)
         request = FetchRequest(
             url,
-            (),
+            FRAME_TYPES if wanted.kind == "frame" else (),
             min(RESOURCE_BYTES_MAX, left),
             max(0.1, min(RESOURCE_S_MAX, self._count_left_s())),
-            headers={"accept": accept} if accept else {},
+            headers={"accept": wanted.accept} if wanted.accept else {},
             reach=self._crawl.reach,
         )
         answer = self._fetcher.ask(request)

@@ -19,10 +19,12 @@ from connectors.llm.fake.server import listen
 from connectors.objects import Objects
 from connectors.parsers import Limits
 from connectors.parsers.pool import Parsers
+from connectors.rendering.pool import Browsers
 from runtime.lifecycle import Lifecycle
 from runtime.ops import Health
-from runtime.settings import Settings
+from runtime.settings import CrawlerSettings, Settings
 from streams.crawling.job import CrawlSite
+from streams.crawling.rendering import PageRenderer
 from streams.documents import EraseOriginal, ParseDocument
 from streams.worker import Worker
 from tests.api.agents.world import ScriptedLlm, configured
@@ -72,11 +74,13 @@ def working(settings: Settings, local: LocalWeb, delay_s: float = 0.0) -> Iterat
     parsers = Parsers(Limits(pixels_max=PIXELS_MAX, scan_seconds_max=400))
     objects = Objects(settings)
     research, agents = ResearchDesk(settings, embedders), AgentDesk(settings, embedders)
+    crawler = CrawlerSettings(browser="auto", browser_sandbox=False, delay_s=delay_s)
+    browsers = Browsers(crawler)
     with local.fetching(HOST, delay_s=delay_s) as fetcher:
         kinds: tuple[Any, ...] = (
             ResearchJob(research),
             AgentTaskJob(agents),
-            CrawlSite(fetcher, parsers, delay_s),
+            CrawlSite(fetcher, parsers, delay_s, PageRenderer(crawler, browsers, fetcher)),
             ParseDocument(objects, parsers),
             EraseOriginal(objects),
         )
@@ -87,6 +91,7 @@ def working(settings: Settings, local: LocalWeb, delay_s: float = 0.0) -> Iterat
         finally:
             life.stop()
             fetcher.close()
+            browsers.close()
             parsers.close()
             agents.close()
             worker.join(PATIENCE_S)

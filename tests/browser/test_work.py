@@ -3,6 +3,7 @@ real API and a real worker."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from api.auth.issuer import LocalIssuer
+from connectors.rendering.pool import find_browser
 from runtime.settings import CallerRole
 from tests.api.agents.world import ONE, TWO
 from tests.browser.bureau import HOST, Bureau, open_bureau
@@ -354,6 +356,51 @@ def test_a_site_is_crawled_and_each_address_says_what_came_of_it(site: Site, bur
     expect(body.get_by_role("button", name=re.compile("^unchanged 2"))).to_be_visible()
     assert local.connected == []
     visit.clean()
+
+
+@pytest.mark.skipif(find_browser("auto") is None, reason="no Chromium here (apt-get install chromium)")
+def test_which_pages_a_browser_renders_is_chosen_and_each_address_says_it(site: Site, bureau: Bureau) -> None:
+    words = json.dumps(" ".join(f"The sluice of canal {number} opens at {number % 24}." for number in range(20)))
+    script = f"<script>document.querySelector('main').textContent = {words}</script>"
+    bureau.local.serve(HOST, "/app", answer(200, f"<html><body><main></main>{script}</body></html>", "text/html"))
+    visit = enter(site)
+    form, body = visit.page.locator("#begin-crawl"), visit.page.locator("#work-body")
+    render = form.locator("[name=render]")
+    visit.page.locator("#work-kinds input[value=crawl]").check(force=True)
+    form.locator("summary", has_text="Pages that scripts make").click()
+    assert render.locator("option").all_inner_texts() == ["as the server is set", "never", "when needed", "always"]
+    for width, scheme in ((1280, "light"), (1280, "dark"), (320, "light"), (320, "dark")):
+        look(visit, width, scheme)
+        visit.shot(f"work-crawl-render-form-{width}-{scheme}")
+        assert accessible(visit) == []
+    look(visit, 1280, "light")
+    render.select_option("never")
+    begin(visit, "crawl", urls=bureau.local.url(HOST, "/app"), depth="0")
+    ends(visit, "succeeded")
+    expect(body).to_contain_text("none to be rendered")
+    expect(body.locator(".urls li")).to_contain_text("empty: the page has no text but what its scripts make")
+    visit.page.click("#work-actions [data-action=again]")
+    expect(render).to_have_value("never")
+    expect(render).to_be_visible()
+    render.select_option("auto")
+    visit.page.click("#begin-crawl button[type=submit]")
+    ends(visit, "succeeded")
+    expect(body).to_contain_text("1 page of 100 asked for, 1 rendered by a browser")
+    expect(body.locator(".urls li")).to_contain_text("rendered by a browser")
+    for width, scheme in ((1280, "light"), (320, "dark")):
+        look(visit, width, scheme)
+        visit.shot(f"work-crawl-rendered-{width}-{scheme}")
+        assert accessible(visit) == []
+    look(visit, 1280, "light")
+    body.locator(".urls a").click()
+    expect(visit.page.locator("#passage-text")).to_contain_text("The sluice of canal 7 opens at 7.")
+    visit.clean()
+
+
+def look(visit: Visit, width: int, scheme: Any) -> None:
+    """As somebody with such a screen sees it."""
+    visit.page.set_viewport_size({"width": width, "height": 900})
+    visit.page.emulate_media(color_scheme=scheme)
 
 
 def test_an_address_that_may_not_be_asked_says_so(site: Site, bureau: Bureau) -> None:

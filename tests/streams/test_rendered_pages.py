@@ -175,6 +175,87 @@ def test_other_hosts_of_a_crawl_are_asked_in_their_turn_and_at_their_pace(crawls
     assert crawls.bench.rows("select count(*) from ops.crawl_hosts where turn_job is not null") == [(0,)]
 
 
+def test_frames_keep_to_the_rules_and_to_what_their_sites_say(
+    crawls: Crawls, local: LocalWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addresses, "_is_public", lambda address: str(address) == "127.0.0.1")
+    shown: dict[str, tuple[str, dict[str, str]]] = {
+        "perch": ("b.test", {}),
+        "bream": ("b.test", {"Content-Security-Policy": f"default-src *; frame-ancestors {local.url('a.test', '')}"}),
+        "barbel": ("a.test", {"X-Frame-Options": "SAMEORIGIN"}),
+    }
+    refused: dict[str, tuple[str, dict[str, str]]] = {
+        "tench": ("b.test", {"X-Frame-Options": "SAMEORIGIN"}),
+        "roach": ("b.test", {"Content-Security-Policy": "frame-ancestors 'self'"}),
+        "dace": ("b.test", {"X-Robots-Tag": "noindex"}),
+        "zander": ("a.test", {"X-Frame-Options": "DENY"}),
+        "chub": ("wiki.test", {}),
+        "ruffe": ("elsewhere.test", {}),
+        "burbot": ("a.test", {}),
+    }
+    frames = ""
+    for name, (host, headers) in (shown | refused).items():
+        local.serve(host, f"/{name}", answer(200, f"<p>Here a {name} swims in a frame.</p>", "text/html", **headers))
+        frames += f"<iframe src='{local.url(host, f'/{name}')}'></iframe>"
+    local.serve("a.test", "/robots.txt", answer(200, "User-agent: *\nDisallow: /burbot\n"))
+    reading = f"fetch('{local.url('wiki.test', '/x')}').then((it) => it.text()).then((said) => document.write(said))"
+    local.serve(
+        "b.test",
+        "/gudgeon",
+        answer(200, f"<p>Here a gudgeon swims in a frame.</p><script>{reading}</script>", "text/html"),
+    )
+    local.serve("a.test", "/file", answer(200, "a file", "application/pdf"))
+    rest = f"<iframe src='{local.url('b.test', '/gudgeon')}'></iframe><iframe src='/file'></iframe>"
+    local.serve("a.test", "/", shell(f"<html><body>{about('heron')}{frames}</body></html>"))
+    local.serve("a.test", "/rest", shell(f"<html><body>{about('stork')}{rest}</body></html>"))
+    start = [local.url("a.test"), local.url("a.test", "/rest")]
+    with crawls.working("wiki.test", browser="auto"):
+        hosts = ["a.test", "b.test", "wiki.test"]
+        crawl = crawls.run(crawls.bench.tenant(), *start, hosts=hosts, depth_max=0, render="always")
+    bodies = dict(crawls.bench.rows("select url, body from app.page_versions"))
+    assert {name for name in shown | refused if f"Here a {name} swims" in bodies[start[0]]} == set(shown), bodies
+    assert "Here a gudgeon swims" in bodies[start[1]]
+    asked = set(local.asked)
+    assert (
+        not {("a.test", "/burbot"), ("elsewhere.test", "/ruffe"), ("wiki.test", "/chub"), ("wiki.test", "/x")} & asked
+    )
+    assert local.at_once_max == dict.fromkeys(("a.test", "b.test"), 1)
+    details = {path: detail for path, (_, _, detail, _) in told(crawls, crawl).items()}
+    assert "b.test: it lets no page like this show it in a frame (2)" in details["/"], details
+    assert "wiki.test: it may be private" in details["/rest"], details
+    assert "application/pdf" in details["/rest"], details
+    assert crawls.bench.rows("select count(*) from ops.crawl_hosts where turn_job is not null") == [(0,)]
+
+
+def test_nothing_is_sent_and_a_page_that_would_send_is_told_so(crawls: Crawls, local: LocalWeb) -> None:
+    """A site whose text comes by POST keeps its shell, and says why."""
+    sent: list[str] = []
+
+    async def note(request: web.Request) -> web.Response:
+        sent.append(request.method)
+        return web.json_response({"data": {"text": "Otters fish here."}})
+
+    local.serve("a.test", "/graphql", note)
+    script = """const show = (said) => { document.querySelector("main").append(said); };
+      const json = { "content-type": "application/json" };
+      fetch("/graphql", { method: "POST", headers: json, body: '{"query": "{ x }"}' })
+        .then((it) => it.json(), () => ({ data: { text: "It could not be loaded." } }))
+        .then((it) => show(it.data.text));
+      const asked = new XMLHttpRequest(); asked.open("PUT", "/graphql"); asked.send("x");
+      navigator.sendBeacon("/graphql", "x");
+      document.forms[0].submit();"""
+    form = "<form method=post action=/graphql target=within><input name=x value=1></form><iframe name=within></iframe>"
+    local.serve("a.test", "/", shell(f"<html><body><main></main>{form}<script>{script}</script></body></html>"))
+    with crawls.working("a.test", browser="auto"):
+        crawl = crawls.run(crawls.bench.tenant(), local.url("a.test"), depth_max=0)
+    assert sent == []
+    state, code, detail, rendered = told(crawls, crawl)["/"]
+    assert (state, code, rendered) == ("stored", "", True)
+    assert "2 requests of it would have sent something" in detail
+    (body,) = crawls.bench.rows("select body from app.page_versions")[0]
+    assert body.strip() == "It could not be loaded."
+
+
 def test_pages_whose_scripts_go_elsewhere_are_redirects(crawls: Crawls, local: LocalWeb) -> None:
     def going(url: str) -> Handler:
         return shell(f"<html><body><p>Wait.</p><script>location.replace('{url}')</script></body></html>")

@@ -37,9 +37,10 @@ export const BODIES = {
     goal: text(goal), tools: propose.checked ? PROPOSING : undefined, steps: number(steps), tokens: number(tokens),
     micro_usd: text(dollars) === "" ? undefined : readDollars(dollars.value) ?? undefined, seconds: number(seconds),
   }),
-  crawl: ({ urls, depth, pages, megabytes, minutes, hosts, include, exclude }) => ({
+  crawl: ({ urls, depth, pages, megabytes, minutes, hosts, include, exclude, render }) => ({
     start_urls: words(urls), depth: Number(depth.value), pages_max: Number(pages.value), bytes_max: Number(megabytes.value) * MEGABYTE,
     seconds_max: Number(minutes.value) * 60, hosts: words(hosts), include: words(include), exclude: words(exclude),
+    render: render.value || null,
   }),
 };
 
@@ -59,6 +60,8 @@ export const FILLS = {
     form.megabytes.value = Math.max(1, Math.round(item.bytes_max / MEGABYTE));
     form.minutes.value = Math.max(1, Math.round(item.seconds_max / 60));
     for (const name of ["hosts", "include", "exclude"]) form[name].value = item[name].join(" ");
+    form.render.value = item.render ?? "";
+    form.render.closest("details").open = item.render !== null; // what is not as usual is not hidden
   },
 };
 

@@ -171,7 +171,7 @@ const STATES = ["stored", "unchanged", "waiting", "failed", "refused", "duplicat
 export function crawl(item, urls, filter) {
   const nodes = item.last_error ? [failure(item.last_error)] : [];
   const bound = item.stopped ? ` It ended at its bound of ${item.stopped}.` : "";
-  const rendered = item.rendered ? `${count(item.rendered)} rendered by a browser, ` : "";
+  const rendered = item.rendered ? `${count(item.rendered)} rendered by a browser, ` : item.render === "never" ? "none to be rendered, " : "";
   nodes.push(h("p", {}, `${plural(item.asked, "page")} of ${count(item.pages_max)} asked for, ${rendered}${bytes(item.received)} received, ${plural(item.depth, "level")} of links.${bound}`));
   if (item.dropped) nodes.push(small(`${plural(item.dropped, "link")} had no room in the list of addresses.`));
   nodes.push(small(`Hosts: ${item.hosts.join(", ")}`));
@@ -180,7 +180,7 @@ export function crawl(item, urls, filter) {
   if (counted.length) nodes.push(h("p", { class: "row", role: "group", "aria-label": "Addresses by what came of them" }, choose("", "All"), ...counted.map((state) => choose(state, `${state} ${count(item.urls[state])}`))));
   if (!urls) return nodes;
   const listed = urls.items.map((each) => h("li", { "data-key": each.url }, h("p", { class: "pair" }, address(each), chip(each.state)),
-    each.code || each.detail ? small([each.code, each.detail].filter(Boolean).join(": "), each.refers_to ? ` (${each.refers_to})` : "") : null));
+    each.code || each.detail || each.rendered ? small([each.rendered ? "rendered by a browser" : "", each.code, each.detail].filter(Boolean).join(": "), each.refers_to ? ` (${each.refers_to})` : "") : null));
   nodes.push(h("ol", { class: "plain urls" }, ...(listed.length ? listed : [h("li", { class: "small" }, "None.")])));
   if (urls.next_cursor) nodes.push(h("p", { class: "row" }, h("button", { type: "button", "data-action": "more-urls", "data-id": item.key, "data-key": "more-urls" }, "Show more addresses")));
   return nodes;

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from adriatic.supervisor.assessment import assess
+from adriatic.supervisor.assessment import PartAssessment, assess
 from adriatic.supervisor.part import PartReport, SystemReport
 from adriatic.watch import overview
 from adriatic.watch.freshness import judge
-from adriatic.watch.overview import Check, Overview, disk
+from adriatic.watch.overview import Check, Overview, disk, judge_browser
 from schemas.pipeline import STATUSES, DeadLetters, GroupLag, Pipeline, Slot, Status, mask_stale
 
 NOW = 1_000_000.0
@@ -121,3 +121,44 @@ def test_a_process_and_what_it_causes_are_both_said_the_process_first() -> None:
 )
 def test_a_disk_without_room(free: float, total: float, verdict: str) -> None:
     assert disk("disk", int(free), int(total)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "said"),
+    [
+        ({"browser": {"state": "off", "detail": ""}}, "ok", "off: "),
+        (
+            {"browser": {"state": "ready", "pages": {"rendered": 3, "memory": 1}}},
+            "ok",
+            "jobs did: 1 memory, 3 rendered",
+        ),
+        ({"browser": {"state": "ready", "pages": {}}}, "ok", "none to render yet"),
+        ({"browser": {"state": "failing", "detail": "it is not there"}}, "degraded", "it is not there"),
+        ({"browser": {"state": "unknown", "detail": "no browser was started yet"}}, "unknown", "was started yet"),
+        ({"browser": {"state": "splendid"}}, "unknown", "nobody knows"),
+        ({"browser": "unknown"}, "unknown", "does not say"),
+        ({}, "unknown", "does not say"),
+    ],
+)
+def test_a_browser_that_nobody_saw_start_is_not_well(facts: dict[str, Any], verdict: str, said: str) -> None:
+    check = judge_browser([worker("jobs", facts)])
+    assert check is not None
+    assert (check.verdict, said in check.detail) == (verdict, True), check
+
+
+def test_of_several_workers_the_one_without_a_browser_is_told() -> None:
+    ready: dict[str, Any] = {"browser": {"state": "ready", "pages": {}}}
+    gone: dict[str, Any] = {"browser": {"state": "failing", "detail": "it is gone"}}
+    check = judge_browser([worker("jobs", ready), worker("jobs-2", gone), worker("jobs-3", {})])
+    assert check is not None
+    assert (check.verdict, "it is gone" in check.detail) == ("degraded", True)
+    assert judge_browser([worker("index", {})]) is None, "nobody crawls on this machine"
+
+
+def worker(name: str, facts: dict[str, Any]) -> PartAssessment:
+    told = PartReport(name=name, kind="service", state="ready", since=1.0, pid=7)
+    report = SystemReport(
+        pid=1, started_at=1.0, written_at=NOW, begun_at=1.0, ready_s=3.0, stopping=False, parts=[told]
+    )
+    (found,) = assess(report, {name: {"facts": facts}}, {}, NOW, 15.0).parts
+    return found

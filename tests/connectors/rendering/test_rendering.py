@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ import pytest
 from connectors.fetching import FetchRequest, NotFetched
 from connectors.fetching.fetcher import Fetcher
 from connectors.rendering import (
+    FRAMES_MAX,
     REQUESTS_MAX,
     SENT,
     NotRendered,
@@ -31,6 +33,7 @@ from connectors.rendering import (
     pool,
 )
 from connectors.rendering.pool import Browsers, find_browser
+from runtime import metrics
 from runtime.lifecycle import StopRequested
 from runtime.settings import CrawlerSettings
 from tests.connectors.fetching.local_web import FORBIDDEN, METADATA, LocalWeb, serving_web
@@ -248,6 +251,67 @@ def test_what_a_page_shows_in_trees_of_its_own_and_links_of_its_own_are_read(
     assert ".x { display: none }" in rendered.html, "what is hidden is for the parser to see"
 
 
+def test_what_frames_show_is_read_where_it_is_shown(local: LocalWeb, door: FetchingDoor, browsers: Browsers) -> None:
+    served = {
+        "/inner": "<p id=i></p><a href=deep/next>go</a><script>i.textContent = 'inner ' + 'perch';</script>",
+        "/seen": "<script>document.write('counted visits')</script>",
+        "/hidden": "hidden bream",
+        "/noindex": "<meta name=Robots content='follow, NOINDEX'>unkept tench",
+    }
+    for path, body in served.items():
+        local.serve("a.test", path, answering(text=body, content_type="text/html"))
+    deep = """other roach <iframe srcdoc="<p>deep gudgeon</p>"></iframe><script>
+      fetch("/said").then((it) => it.text()).then((said) => { document.body.append(said); });
+      fetch("AT/closed").then((it) => it.text()).then((said) => { document.body.append(said); });
+      </script>""".replace("AT", local.url("a.test", ""))
+    local.serve("b.test", "/other", answering(text=deep, content_type="text/html"))
+    local.serve("b.test", "/said", answering(text="said dace"))
+    local.serve("a.test", "/closed", answering(text="closed zander"))
+    body = f"""<p>before</p><iframe src="/inner"></iframe><p>between</p>
+      <iframe src="{local.url("b.test", "/other")}"></iframe>
+      <iframe srcdoc="<b>written ide</b>"></iframe><iframe src="/seen" width=1 height=1></iframe>
+      <iframe src="/hidden" style="display: none"></iframe><iframe src="/noindex"></iframe><p>after</p>
+      <script>Element.prototype.querySelectorAll = Document.prototype.querySelectorAll = () => [];</script>"""
+    html = render(browsers, door, local, body).html
+    shown = ("before", "inner perch", "between", "other roach", "deep gudgeon", "said dace", "written ide", "after")
+    places = [html.find(words) for words in shown]
+    assert -1 not in places, (shown, places, html)
+    assert places[:4] == sorted(places[:4]), html
+    for unseen in ("counted visits", "hidden bream", "unkept tench", "closed zander", "<script"):
+        assert unseen not in html, html
+    assert f'href="{local.url("a.test", "/deep/next")}"' in html
+    askers = {each.url.rpartition("/")[2]: each.page_url for each in door.wanted}
+    assert askers["said"] == askers["closed"] == local.url("b.test", "/other")
+    assert askers["other"] == local.url("a.test")
+    assert not any("Cookie" in head for head in local.heads)
+
+
+def test_a_page_of_frames_alone_is_read(local: LocalWeb, door: FetchingDoor, browsers: Browsers) -> None:
+    local.serve("a.test", "/left", answering(text="left barbel", content_type="text/html"))
+    local.serve("a.test", "/right", answering(text="right chub", content_type="text/html"))
+    frames = b"<html><frameset cols='50%,50%'><frame src=/left><frame src=/right></frameset></html>"
+    rendered = browsers.render(TENANT, RenderRequest(local.url("a.test"), "text/html", frames), door)
+    assert isinstance(rendered, Rendered), rendered
+    assert "frameset" not in rendered.html
+    assert rendered.html.index("left barbel") < rendered.html.index("right chub")
+
+
+def test_frames_without_end_are_bounded_and_a_frame_that_hangs_costs_itself_alone(
+    local: LocalWeb, door: FetchingDoor, browsers: Browsers
+) -> None:
+    nested = "nested ruffe <iframe src='/nest?' width=300 height=300></iframe>"
+    local.fallback = answering(text=nested.replace("?", "?x"), content_type="text/html")
+    local.serve("b.test", "/endless", answering(text="<script>while (true) {}</script>", content_type="text/html"))
+    body = f"""<p>here</p><iframe src="{local.url("b.test", "/endless")}"></iframe><script>
+      for (let at = 0; at < 30; at++) {{ const frame = document.createElement("iframe"); frame.src = "/nest?" + at;
+        document.body.append(frame); }}</script>"""
+    rendered = render(browsers, door, local, body)
+    assert "here" in rendered.html
+    assert "nested ruffe" in rendered.html
+    assert [each.kind for each in door.wanted] == ["frame"] * FRAMES_MAX
+    assert rendered.refused["frame"] > 20
+
+
 @pytest.mark.parametrize("script", ["location = '/other'", "location.replace('/other')", "document.forms[0].submit()"])
 def test_where_scripts_want_to_go_is_told_and_not_gone_to(
     local: LocalWeb, door: FetchingDoor, browsers: Browsers, script: str
@@ -409,3 +473,41 @@ def test_whoever_waits_when_it_ends_is_asked_to_stop(local: LocalWeb, door: Fetc
     until(lambda: bool(browser_processes()), wait_s=60)
     browsers.close()
     assert ended.wait(30)
+
+
+def test_what_stands_of_a_browser_is_seen_before_a_page_needs_one(
+    local: LocalWeb, door: FetchingDoor, browsers: Browsers
+) -> None:
+    assert browsers.report()["state"] == "unknown", "nobody saw it start"
+    browsers.watch()
+    until(lambda: browsers.report()["state"] == "ready", wait_s=90)
+    until(lambda: not browser_processes(), wait_s=20)
+    assert browsers.report()["pages"] == {}, "our own look is nobody's page"
+    render(browsers, door, local, "<p>plain</p>")
+    endless = msgspec.structs.replace(request(local, "<script>while (true) {}</script>"), seconds_max=3.0)
+    assert isinstance(browsers.render(TENANT, endless, door), NotRendered)
+    told = browsers.report()
+    assert (told["state"], told["pages"]) == ("ready", {"rendered": 1, "too-slow": 1}), "that page's fault alone"
+
+
+def test_a_browser_that_does_not_start_or_was_taken_away_is_told(tmp_path: Path) -> None:
+    off = Browsers(CrawlerSettings(browser="off"))
+    off.watch()
+    assert off.report()["state"] == "off"
+    off.close()
+    program = tmp_path / "chromium"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    made = Browsers(CrawlerSettings(browser=str(program)))
+    made.watch()
+    until(lambda: made.report()["state"] == "failing", wait_s=60)
+    assert "does not start" in made.report()["detail"]
+    assert metrics.CRAWL_BROWSER.labels("failing")._value.get() == 1
+    assert metrics.CRAWL_BROWSER.labels("ready")._value.get() == 0
+    made.close()
+    good = Browsers(CrawlerSettings(browser=str(program)))
+    good.standing.see(Rendered("<p>x</p>"))
+    assert good.report()["state"] == "ready"
+    program.unlink()
+    assert (good.report()["state"], "there is no browser" in good.report()["detail"]) == ("failing", True)
+    good.close()
