@@ -98,7 +98,8 @@ class Kept:
 
 async def keep(world: World, corpus: Corpus) -> Kept:
     caller = await world.tenant()
-    corpus.log(caller.tenant_id, "default")
+    for log in ("default", "new"):
+        corpus.log(caller.tenant_id, log)
     corpus.adr(caller.tenant_id, "The anchor", ANCHOR, number=1)
     kept = Kept(world, caller, corpus.adr(caller.tenant_id, f"Refine {WORD}", TEXT, number=2))
     start = (await kept.ask())["start"]
@@ -166,12 +167,12 @@ async def test_a_draft_of_what_is_gone_is_accepted_by_nobody(world: World, corpu
     kept = await keep(world, corpus)
     accepted = await kept.caller.post("/v1/drafts", {"task": "write", "brief": "The harbour's anchor?"})
     taken = f"/v1/drafts/{accepted.json()['draft_id']}"
-    became = await kept.caller.post(f"{taken}/accept", {"log": "default"})
+    became = await kept.caller.post(f"{taken}/accept", {"log": "new"})
     assert became.status_code == 200, became.text
     await kept.delete()
-    refused = await kept.caller.post(f"/v1/drafts/{kept.draft}/accept", {"log": "default"})
+    refused = await kept.caller.post(f"/v1/drafts/{kept.draft}/accept", {"log": "new"})
     assert (refused.status_code, refused.json()["code"]) == (410, "gone")
-    again = await kept.caller.post(f"{taken}/accept", {"log": "default"})
+    again = await kept.caller.post(f"{taken}/accept", {"log": "new"})
     assert (again.status_code, again.json()["adr_id"]) == (200, became.json()["adr_id"]), again.text
     draft = (await kept.read(f"/v1/drafts/{kept.draft}")).json()
     assert (draft["text"], draft["withdrawn"]) == ("", 1)

@@ -16,7 +16,7 @@ from tests.api.search.corpus import Corpus
 WORD = "zirconium"
 TEXT = f"# Refine {WORD}\n\n## Decision\n\nThe {WORD} of the harbour is refined.\n"
 LIST: Call = ("list_adrs", {"title": "Nobody"})
-SEARCH: Call = ("search_adrs", {"query": f"{WORD} of the harbour", "documents": True, "limit": 1})
+SEARCH: Call = ("search_adrs", {"query": "refined harbour", "documents": True, "limit": 1})
 PROPOSE: Call = (
     "propose_adr",
     {"title": f"On {WORD}", "body": f"# On {WORD}\n\nIt is.\n", "reason": f"The {WORD} says so.", "log": "main"},
@@ -100,7 +100,7 @@ async def test_restored_it_is_shown_again_and_a_new_version_takes_nothing(
         assert changed.status_code == 200, changed.text
         assert await tell(made, task["task_id"]) == whole
         await take_away(made, "adr", source)
-        await made.caller.create(TEXT)
+        made.corpus.adr(made.caller.tenant_id, f"Refine {WORD}", TEXT, number=10, log="main")
         assert WORD not in await tell(made, task["task_id"])
         restored = await made.caller.post(f"/v1/adrs/{source}/restore", {"expected_version": 3})
         assert restored.status_code == 200, restored.text
