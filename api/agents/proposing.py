@@ -90,7 +90,9 @@ _INSERT: Final = """
     join line on t.task_id = line.parent_id
     where t.tenant_id = $1
   )
-  insert into app.proposals (tenant_id, proposal_id, task_id, proposed_by, kind, adr_id, content, reason, sources)
+  insert into app.proposals (
+    tenant_id, proposal_id, task_id, proposed_by, kind, adr_id, content, reason, sources
+  )
   select
     $1, $2, $3, $4, $5, $6, $7::text::jsonb, $8,
     (
