@@ -3,7 +3,8 @@ key that was withdrawn still opens anything.
 
 Owns the load: one source at a time in a tenant of its own, a decision, an upload and a page in turn, which every reader
 sees before it is deleted, then reads of each kind without a pause. A page is written as a crawl writes one, since no
-crawl may ask this machine. Answers that are kept are asked of an API of its own, beside the one that runs, whose model
+crawl may ask this machine. What was made of it before is read again too: an answer, a draft, research, a task of an
+agent. Answers that are kept are asked of an API of its own, beside the one that runs, whose model
 repeats what it reads and is asked the same each time. A source counts as seen until the last answer that has it was
 asked for; that is counted from when the delete was sent, so the commit is in it. Refuses to judge: it prints.
 """

@@ -105,7 +105,7 @@ class AgentActor:
         if task.seconds_left <= 0:
             raise bounds.reach_time(task.request.bounds)
         if lost is not None:
-            raise tell_withheld("what the task has read", lost.sources)
+            raise tell_withheld("the task", lost.sources)
         following = plan(task, over, self._output_tokens_max)
         if isinstance(following, AgentResult):
             return Taken("done", len(over), following)

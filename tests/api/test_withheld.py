@@ -57,7 +57,7 @@ class Kept:
 
     def __init__(self, world: World, caller: Caller, source: UUID) -> None:
         self.world, self.caller, self.source = world, caller, source
-        self.answer = self.session = ""
+        self.answer = self.session = self.draft = ""
 
     async def ask(self, question: str = QUESTION, **more: Any) -> dict[str, Any]:
         asked = {"question": question, "cache": False, **more}
@@ -92,8 +92,6 @@ class Kept:
     async def delete(self) -> None:
         deleted = await self.caller.delete(f"/v1/adrs/{self.source}", headers={"if-match": "*"})
         assert deleted.status_code in (200, 204), deleted.text
-
-    draft = ""
 
 
 async def keep(world: World, corpus: Corpus) -> Kept:

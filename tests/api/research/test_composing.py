@@ -149,7 +149,7 @@ def test_what_stood_on_a_source_that_is_gone_is_gone_and_the_rest_stands() -> No
 
 
 def test_a_round_that_took_words_of_what_is_gone_does_not_say_them() -> None:
-    rounds = [ResearchPass(["a?"], 3, []), ResearchPass(["a? zirconium"], 1, [], [NamedSource(*SECOND)])]
+    rounds = [ResearchPass(["a?"], 3, []), ResearchPass(["a? zirconium"], 1, [], [NamedSource("document", SECOND[1])])]
     result = msgspec.structs.replace(result_of(AnsweredPart("a?", True, [claim(1, "First.")])), passes=rounds)
     assert stands_on(msgspec.structs.replace(result, sources=[])) == {SECOND}, "it need not be cited"
     left = withdraw(msgspec.structs.replace(result, sources=result.sources[:1], text="First. [1]"), {SECOND})
