@@ -48,7 +48,7 @@ class NamedSource(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> SourceName:
-        """As it is asked for."""
+        """The name that `find_gone` takes."""
         return self.kind, self.source_id
 
 

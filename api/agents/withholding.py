@@ -73,7 +73,7 @@ _READ_LINE: Final = """
   where s.kind = 'tool' and s.state = 'done' and s.finished_at <= line.before
   order by 1
 """
-"""Of the tasks above it, what they had read when they wrote the goal of the one below."""
+"""What the tasks above it had read when they wrote the goal of the one below counts too."""
 
 
 async def look(connection: Connection, tenant_id: UUID, task_id: UUID) -> LostReading | None:

@@ -226,7 +226,7 @@ class StoredCursor:
         self._next_call_s = clock.monotonic()
         self._pause_s = POLL_S
         self._stands_on: set[SourceName] | None = None
-        """Of what there is so far; None: nobody has looked."""
+        """What the events so far stand on; None: nobody has looked."""
         self.at_end = False
 
     @property
