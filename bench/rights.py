@@ -3,7 +3,8 @@ key that was withdrawn still opens anything.
 
 Owns the load: one source at a time in a tenant of its own, a decision, an upload and a page in turn, which every reader
 sees before it is deleted, then reads of each kind without a pause. A page is written as a crawl writes one, since no
-crawl may ask this machine. Answers that are kept are asked of an API of its own, beside the one that runs, whose model
+crawl may ask this machine. What was made of it before is read again too: an answer, a draft, research, a task of an
+agent. Answers that are kept are asked of an API of its own, beside the one that runs, whose model
 repeats what it reads and is asked the same each time. A source counts as seen until the last answer that has it was
 asked for; that is counted from when the delete was sent, so the commit is in it. Refuses to judge: it prints.
 """
@@ -69,7 +70,9 @@ def figures(settings: Settings) -> list[Spread]:
             taken = _make_source(settings, http, tenant_id, number)
             readers = _make_readers(taken, anchor, keeper)
             _await_seen(http, readers)
-            found = _watch(settings, tenant_id, readers, taken)
+            kept = _make_kept(http, taken, keeper)
+            _await_seen(http, kept)
+            found = _watch(settings, tenant_id, {**readers, **kept}, taken)
             for name, seconds in (found | {LAST: max(found.values())}).items():
                 seen.setdefault(name, []).append(seconds)
         withdrawn = [_withdraw(settings, http) for _ in range(ROUNDS)]
@@ -187,6 +190,48 @@ def _make_readers(taken: Taken, anchor: str, keeper: str) -> Mapping[str, Sees]:
         readers["related"] = lambda http: taken.source_id in _get(http, f"/v1/adrs/{anchor}/related")
         readers["list"] = lambda http: taken.source_id in _get(http, "/v1/adrs", limit="100")
     return readers
+
+
+def _make_kept(http: httpx.Client, taken: Taken, keeper: str) -> Mapping[str, Sees]:
+    """What was made of it before, by whoever reads it again. Nothing that is asked has its word."""
+
+    def says(path: str, sought: str = taken.word) -> Sees:
+        return lambda http: sought in _get(http, path)
+
+    own = {"Authorization": http.headers["authorization"]}
+    asked = {"question": SAME_QUESTION, "cache": False}
+    told = httpx.post(f"{keeper}/v1/chat/stream", json=asked, headers=own, timeout=60).raise_for_status().text
+    answer, session = (re.search(f'"{name}":"([^"]+)"', told) for name in ("answer_id", "session_id"))
+    drafted = {"task": "write", "brief": SAME_QUESTION}
+    draft = httpx.post(f"{keeper}/v1/drafts", json=drafted, headers=own, timeout=60).raise_for_status().json()
+    research = http.post("/v1/research", json={"question": f"What says {taken.word}?"}).raise_for_status().json()
+    if answer is None or session is None:
+        raise SystemExit("an answer of the bench has no id")
+    found = f"/v1/research/{research['research_id']}"
+    readers = {
+        "its answer": says(f"/v1/chat/answers/{answer[1]}"),
+        "its answer as a stream": says(f"/v1/chat/answers/{answer[1]}/stream"),
+        "its conversation": says(f"/v1/chat/sessions/{session[1]}"),
+        "its response (OpenAI)": says(f"/v1/responses/resp_{answer[1].replace('-', '')}"),
+        "its draft": says(f"/v1/drafts/{draft['draft_id']}"),
+        "its research": says(found, taken.source_id),
+    }
+    if taken.address.startswith("/v1/adrs"):
+        task = f"/v1/agents/tasks/{_have_done(http, taken.word)}"
+        readers["its task"] = lambda http: bool((http.get(task).json()["result"] or {}).get("consulted"))
+        readers["the steps of its task"] = says(f"{task}/steps", taken.source_id)
+    return readers
+
+
+def _have_done(http: httpx.Client, word: str) -> str:
+    """The id of a task of an agent that is over."""
+    made = http.post("/v1/agents/tasks", json={"goal": f"What says {word}?"}).raise_for_status().json()
+    deadline = Deadline.after(SEEN_MAX_S)
+    while http.get(f"/v1/agents/tasks/{made['task_id']}").raise_for_status().json()["finished_at"] is None:
+        if deadline.passed:
+            raise SystemExit("a task of an agent does not end; see `adriatic status`")
+        time.sleep(0.1)
+    return str(made["task_id"])
 
 
 def _count(http: httpx.Client, word: str) -> int:

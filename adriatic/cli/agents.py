@@ -225,7 +225,9 @@ def _follow(remote: Remote, task_id: UUID) -> Iterator[AgentStep]:
 def step_line(step: AgentStep) -> str:
     """One line a step: what was called, and what came of it."""
     output = step.output or {}
-    if step.kind == "model":
+    if step.withdrawn:
+        said = "withheld: it stands on what was deleted since"
+    elif step.kind == "model":
         calls = ", ".join(call["name"] for call in output.get("calls", ()))
         said = f"calls {calls}" if calls else output.get("text", "")
     elif step.state == "failed":
@@ -237,7 +239,9 @@ def step_line(step: AgentStep) -> str:
 
 def task_lines(task: AgentTask) -> Iterator[str]:
     """What came of a task, and what it cost."""
-    if task.result is not None:
+    if task.withdrawn:
+        yield f"withheld: it had read {task.withdrawn} source(s) deleted since"
+    elif task.result is not None:
         yield hide_controls(task.result.text.rstrip("\n"), keep_lines=True)
         if task.result.consulted:
             yield ""
@@ -274,7 +278,9 @@ def proposal_lines(page: ProposalPage) -> Iterator[str]:
 
 def of_proposal(each: Proposal) -> Iterator[str]:
     """One proposal."""
-    if each.kind == "adr":
+    if each.withdrawn:
+        what = f"withheld: it stands on {each.withdrawn} source(s) deleted since"
+    elif each.kind == "adr":
         what = f"a new ADR in {each.content['log']}: {each.content['title']}"
     elif each.kind == "link":
         what = f"a link {each.content['kind']} from {each.adr_id} to {each.content['target_id']}"

@@ -10,11 +10,11 @@ Refuses to choose what is next (`plan`), and jobs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from api.agents import bounds, transcript
+from api.agents import bounds, transcript, withholding
 from api.agents.planning import Asking, Calling, count_steps, plan
 from api.agents.schemas import AgentResult
 from api.agents.toolset import AgentTools, ToolCaller
@@ -26,6 +26,7 @@ from api.chat.supervisor import AnswerSupervisor, Wishes
 from api.db import Database, tenant_transaction
 from api.jobs.wanted import WorkerHold, do_while_wanted
 from api.mcp.tools import INSTEAD
+from api.withdrawn import SourceName, tell_withheld
 from connectors.llm.prices import PriceList
 from connectors.llm.prompts import Prompt
 from connectors.llm.routing.router import LlmRouter
@@ -87,10 +88,12 @@ class AgentActor:
         self._clock = clock
 
     async def take_step(self, claim: WorkerClaim) -> Taken:
-        """Do the next step of a task, or say what came of it. Raises `BoundReached`, `DependencyUnavailable` to be
-        tried again, `Fenced` where another worker has it, and what the gateway refuses."""
+        """Do the next step of a task, or say what came of it. Raises `BoundReached`, `Gone` for one that has read what
+        was deleted since, `DependencyUnavailable` to be tried again, `Fenced` where another worker has it, and what the
+        gateway refuses."""
         async with tenant_transaction(self._database, claim.tenant_id, read_only=True) as connection:
             found = await transcript.read(connection, *claim[:3])
+            lost = await withholding.look(connection, *claim[:2])
         if found is None:
             return Taken("deleted", 0)
         task, steps = found
@@ -101,6 +104,8 @@ class AgentActor:
             return Taken("going on", len(over))
         if task.seconds_left <= 0:
             raise bounds.reach_time(task.request.bounds)
+        if lost is not None:
+            raise tell_withheld("the task", lost.sources)
         following = plan(task, over, self._output_tokens_max)
         if isinstance(following, AgentResult):
             return Taken("done", len(over), following)
@@ -147,16 +152,16 @@ class AgentActor:
         """Call a tool as the user. What it cannot do is told to the model, which may ask otherwise."""
         caller = ToolCaller(claim.tenant_id, task.asked_by, claim.task_id, step.step_id, step.begun_s_ago)
         try:
-            result = await self._tools.run(caller, calling.name, calling.arguments, task.request.tools)
+            reading = await self._tools.run(caller, calling.name, calling.arguments, task.request.tools)
         except CallerError as error:
             # Routes are nothing that a model can ask.
             hint = INSTEAD if "/v1/" in error.hint else error.hint
             told = {"code": error.code, "detail": error.detail, "hint": hint}
             await self._record(claim, step, {"error": told}, failed=True)
         else:
-            if result is None:
+            if reading is None:
                 return "waiting"
-            await self._record(claim, step, {"result": result})
+            await self._record(claim, step, {"result": reading.result}, reading.sources)
         return "over"
 
     # --- models ---------------------------------------------------------------------------------------------------
@@ -202,8 +207,16 @@ class AgentActor:
         targets = self._router.identify(model).targets
         return [self._prices.find(provider, named, now) for provider, _, named in targets]
 
-    async def _record(self, claim: WorkerClaim, step: StepRow, output: dict[str, Any], *, failed: bool = False) -> None:
+    async def _record(
+        self,
+        claim: WorkerClaim,
+        step: StepRow,
+        output: dict[str, Any],
+        sources: Sequence[SourceName] = (),
+        *,
+        failed: bool = False,
+    ) -> None:
         """Write down what a step came to."""
         state: Any = "failed" if failed else "done"
         async with tenant_transaction(self._database, claim.tenant_id) as connection:
-            await transcript.record(connection, claim.tenant_id, claim.task_id, step.number, output, state)
+            await transcript.record(connection, claim.tenant_id, claim.task_id, step.number, output, state, sources)

@@ -173,7 +173,9 @@ class ProposalController(Controller):
         async with tenant_transaction(database, tenant_id, read_only=True) as connection:
             found = await proposing.read(connection, tenant_id, proposal_id)
         document = None
-        if found.kind == "adr":
+        if found.state == "open":
+            proposing.require_shown(found)
+        if found.kind == "adr" and not found.withdrawn:
             text: str = found.content["body"]
             adrs.require_fitting(text, settings.api.adr_bytes_max)
             own = await words.load(database, tenant_id)

@@ -29,6 +29,7 @@ SUBMITTED: dict[str, Any] = {
     "created_at": "2026-01-15T09:00:00Z",
     "started_at": None,
     "finished_at": None,
+    "withdrawn": 0,
 }
 
 FINISHED: dict[str, Any] = SUBMITTED | {
@@ -58,6 +59,7 @@ STEP: dict[str, Any] = {
     "attempt_id": None,
     "begun_at": "2026-01-15T09:00:03Z",
     "finished_at": "2026-01-15T09:00:03Z",
+    "withdrawn": False,
 }
 
 PROPOSAL: dict[str, Any] = {
@@ -72,6 +74,7 @@ PROPOSAL: dict[str, Any] = {
     "answered_at": None,
     "became_id": None,
     "created_at": "2026-01-15T09:00:12Z",
+    "withdrawn": 0,
 }
 
 ACCEPTED: dict[str, Any] = PROPOSAL | {

@@ -22,10 +22,12 @@ from api.adrs.mentions import LinkKind
 from api.adrs.naming import find, parse_name
 from api.adrs.schemas import NewAdr, NewLink, Tag, Title
 from api.adrs.service import Actor
+from api.agents import withholding
 from api.agents.schemas import Proposal, ProposalKind, ProposalPage, ProposalState
 from api.agents.transcript import encode
 from api.db import Connection, to_struct
 from api.mcp.shapes import Log, Named
+from api.withdrawn import SourceName, tell_withheld
 from runtime.errors import Conflict, NotFound
 from schemas import text
 
@@ -78,10 +80,30 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 _INSERT: Final = """
-  insert into app.proposals (tenant_id, proposal_id, task_id, proposed_by, kind, adr_id, content, reason)
-  values ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8)
+  with recursive line as (
+    select task_id, parent_id
+    from app.agent_tasks
+    where tenant_id = $1 and task_id = $3
+    union all
+    select t.task_id, t.parent_id
+    from app.agent_tasks t
+    join line on t.task_id = line.parent_id
+    where t.tenant_id = $1
+  )
+  insert into app.proposals (
+    tenant_id, proposal_id, task_id, proposed_by, kind, adr_id, content, reason, sources
+  )
+  select
+    $1, $2, $3, $4, $5, $6, $7::text::jsonb, $8,
+    (
+      select coalesce(jsonb_agg(distinct read.source), '[]')
+      from line
+      join app.agent_steps s on s.tenant_id = $1 and s.task_id = line.task_id
+      cross join jsonb_array_elements(s.sources) as read (source)
+    )
   on conflict (tenant_id, proposal_id) do nothing
 """
+"""It stands on all that its task, and those above that one, had read by then."""
 
 
 async def record(
@@ -115,7 +137,7 @@ async def _find(connection: Connection, tenant_id: UUID, name: str, log: str | N
 _READ: Final = """
   select
     proposal_id, task_id, kind, adr_id, content, reason, state, answered_by, answered_at, became_id,
-    created_at
+    created_at, sources
   from app.proposals
   where tenant_id = $1
     and ($2::uuid is null or proposal_id = $2)
@@ -132,7 +154,8 @@ async def page(
 ) -> ProposalPage:
     """Newest first."""
     rows = await connection.fetch(_READ, tenant_id, None, state, task_id, *part.after, part.rows_max)
-    return ProposalPage(*part.cut(list(map(_proposal, rows)), lambda each: (each.created_at, each.proposal_id)))
+    found = await withholding.withhold_proposals(connection, map(_proposal, rows))
+    return ProposalPage(*part.cut(found, lambda each: (each.created_at, each.proposal_id)))
 
 
 def slice_of(cursor: str | None, limit: int, state: str | None, task_id: UUID | None) -> paging.Slice:
@@ -145,19 +168,22 @@ async def read(connection: Connection, tenant_id: UUID, proposal_id: UUID) -> Pr
     row = await connection.fetchrow(_READ, tenant_id, proposal_id, None, None, None, None, 1)
     if row is None:
         raise NotFound(f"there is no proposal {proposal_id}", hint="GET /v1/agents/proposals lists them")
-    return _proposal(row)
+    (found,) = await withholding.withhold_proposals(connection, [_proposal(row)])
+    return found
 
 
 async def accept(
     connection: Connection, tenant_id: UUID, proposal_id: UUID, document: ParsedAdr | None, by: Actor
 ) -> Proposal:
     """Write what is proposed. Accepting again changes nothing. `document`: the text of a new ADR as it is read. Raises
-    `Conflict` for one that was dismissed, and what the change raises."""
+    `Conflict` for one that was dismissed, `Gone` for one that stands on what was deleted since, and what the change
+    raises."""
     found = await _lock(connection, tenant_id, proposal_id)
     if found.state == "accepted":
         return found
     if found.state == "dismissed":
         raise Conflict("the proposal was dismissed", hint="make the change yourself, or have it proposed again")
+    require_shown(found)
     if found.adr_id is None:
         assert document is not None, "a new ADR is read before it is accepted"
         became_id = await _create(connection, tenant_id, found, document, by)
@@ -171,6 +197,12 @@ async def accept(
             link = NewLink(kind=found.content["kind"], target=found.content["target_id"])
             await links.put(connection, tenant_id, head.adr_id, head.log_id, link)
     return await _answer(connection, tenant_id, proposal_id, "accepted", by, became_id)
+
+
+def require_shown(proposal: Proposal) -> None:
+    """Raise `Gone` for a proposal whose text is withheld: nobody can say yes to what they cannot read."""
+    if proposal.withdrawn:
+        raise tell_withheld("the proposal", proposal.withdrawn)
 
 
 async def dismiss(connection: Connection, tenant_id: UUID, proposal_id: UUID, by: Actor) -> Proposal:
@@ -217,5 +249,5 @@ async def _answer(
     return await read(connection, tenant_id, proposal_id)
 
 
-def _proposal(row: Any) -> Proposal:
-    return to_struct(row, Proposal, "content")
+def _proposal(row: Any) -> tuple[Proposal, list[SourceName]]:
+    return to_struct(row, Proposal, "content"), withholding.read_note(row["sources"])

@@ -120,7 +120,8 @@ class AgentSpent(msgspec.Struct, frozen=True):
 
 
 class AgentTask(msgspec.Struct, frozen=True):
-    """A task. `spent` is null in lists, and counts what its sub-tasks spend; `steps` are its own."""
+    """A task. `spent` is null in lists, and counts what its sub-tasks spend; `steps` are its own. `withdrawn`: sources
+    that it had read and that were deleted since; then the text of its result is withheld."""
 
     task_id: UUID
     parent_id: Annotated[UUID | None, Meta(description="The task that started it; null: a person did.")]
@@ -139,6 +140,7 @@ class AgentTask(msgspec.Struct, frozen=True):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    withdrawn: int = 0
 
 
 class AgentTaskPage(msgspec.Struct, frozen=True):
@@ -148,7 +150,8 @@ class AgentTaskPage(msgspec.Struct, frozen=True):
 
 class AgentStep(msgspec.Struct, frozen=True):
     """One call of a model or of a tool. `output` null: it is not over. `attempt_id`: the call in the ledger, of the
-    last time that a model was asked."""
+    last time that a model was asked. `withdrawn`: it stands on what was deleted since, and `input` and `output` are
+    withheld."""
 
     number: int
     step_id: UUID
@@ -160,6 +163,7 @@ class AgentStep(msgspec.Struct, frozen=True):
     attempt_id: UUID | None
     begun_at: datetime
     finished_at: datetime | None
+    withdrawn: bool = False
 
 
 class AgentStepPage(msgspec.Struct, frozen=True):
@@ -171,7 +175,8 @@ class AgentStepPage(msgspec.Struct, frozen=True):
 
 class Proposal(msgspec.Struct, frozen=True):
     """What an agent would write: a new ADR (`title`, `body`, `log`, `tags`), a link (`kind`, `target_id`) or a tag
-    (`tag`), in `content`. Nothing is written until a person accepts it."""
+    (`tag`), in `content`. Nothing is written until a person accepts it. `withdrawn`: sources that its agent had read
+    and that were deleted since; then `content` and `reason` are withheld, and it is not accepted any more."""
 
     proposal_id: UUID
     task_id: UUID
@@ -184,6 +189,7 @@ class Proposal(msgspec.Struct, frozen=True):
     answered_at: datetime | None
     became_id: Annotated[UUID | None, Meta(description="The ADR that was made, or that has it now.")]
     created_at: datetime
+    withdrawn: int = 0
 
 
 class ProposalPage(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from api import paging
-from api.agents import bounds, recording
+from api.agents import bounds, recording, withholding
 from api.agents.recording import NewTask
 from api.agents.schemas import (
     AgentBounds,
@@ -133,13 +133,16 @@ _READ: Final = """
 
 
 async def read(connection: Connection, principal: Principal, task_id: UUID) -> AgentTask:
-    """Raises `NotFound`, also for what another user asked."""
+    """A task, without what was made of sources that were deleted since. Raises `NotFound`, also for what another user
+    asked."""
     tenant_id, user_id = principal.tenant_id, principal.user_id
     row = await connection.fetchrow(_READ, tenant_id, user_id, task_id, None, None, True, 1)
     if row is None:
         raise NotFound(f"there is no task {task_id} of yours", hint="GET /v1/agents/tasks lists them")
     spent = await bounds.read_spent(connection, tenant_id, user_id, task_id)
-    return msgspec.structs.replace(_task(row), spent=spent)
+    task = msgspec.structs.replace(_task(row), spent=spent)
+    lost = await withholding.look(connection, tenant_id, task_id)
+    return withholding.withhold_task(task, lost) if lost else task
 
 
 async def page(connection: Connection, principal: Principal, limit: int, cursor: str | None) -> AgentTaskPage:
@@ -165,11 +168,13 @@ _READ_STEPS: Final = """
 async def page_steps(
     connection: Connection, principal: Principal, task_id: UUID, after: int, limit: int
 ) -> AgentStepPage:
-    """The steps behind the one numbered `after`, in order. Raises `NotFound`."""
+    """The steps behind the one numbered `after`, in order, without the texts of those that stand on what was deleted
+    since. Raises `NotFound`."""
     await read(connection, principal, task_id)
     rows = await connection.fetch(_READ_STEPS, principal.tenant_id, principal.user_id, task_id, after, limit + 1)
+    lost = await withholding.look(connection, principal.tenant_id, task_id)
     steps = [to_struct(row, AgentStep, "input", "output") for row in rows[:limit]]
-    return AgentStepPage(steps, len(rows) > limit)
+    return AgentStepPage([withholding.withhold_step(step, lost) for step in steps], len(rows) > limit)
 
 
 async def cancel(connection: Connection, principal: Principal, task_id: UUID) -> AgentTask:

@@ -27,9 +27,11 @@ from api.agents.schemas import (
     AgentSpent,
     ToolName,
 )
+from api.agents.withholding import read_note
 from api.db import Connection, Database, tenant_transaction, to_struct
 from api.jobs.service import JobError, State
 from api.mcp.shapes import NOTICE
+from api.withdrawn import SourceName
 from runtime.errors import BoundReached, Forbidden
 from runtime.setting_agents import STEPS_MAX, TOKENS_MAX
 from schemas import text
@@ -141,6 +143,15 @@ async def run(
     if result is None:
         return QuotedSubTask(NOTICE, step_id, child.state, "", detail, [], [], child.steps)
     return QuotedSubTask(NOTICE, step_id, child.state, result.text, "", result.consulted, result.proposals, child.steps)
+
+
+_READ_SOURCES: Final = "select sources from app.agent_steps where tenant_id = $1 and task_id = $2 order by number"
+
+
+async def read_sources(connection: Connection, tenant_id: UUID, step_id: UUID) -> list[SourceName]:
+    """What the sub-task of a step stands on, each once."""
+    rows = await connection.fetch(_READ_SOURCES, tenant_id, step_id)
+    return list(dict.fromkeys(name for row in rows for name in read_note(row["sources"])))
 
 
 _READ_PARENT: Final = """

@@ -26,6 +26,7 @@ from api.agents.crawls import CrawlCall, QuotedCrawl, ReadCrawlCall, StartedCraw
 from api.agents.proposing import ProposedAdr, ProposedLink, ProposedTag
 from api.agents.schemas import ASKED_FOR_ALONE, ToolName
 from api.agents.sub_tasks import QuotedSubTask, SubTaskCall
+from api.agents.withholding import find_sources
 from api.db import Database, tenant_transaction
 from api.mcp.shapes import CHAR_MAX, NOTICE, Log, Named, describe_arguments
 from api.mcp.tools import TOOLS as READING_TOOLS
@@ -34,6 +35,7 @@ from api.research.researcher import Researcher
 from api.research.schemas import PASSES_MAX, AnsweredPart, CitedSource, ResearchRequest
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
+from api.withdrawn import SourceName, find_gone, tell_withheld
 from connectors.llm.prompts import Tool
 from connectors.rerankers import Reranker
 from runtime.errors import DependencyUnavailable, Forbidden, InvalidInput, TooLarge
@@ -96,6 +98,13 @@ class QuotedResearch(msgspec.Struct, frozen=True):
     sources: list[CitedSource]
 
 
+class ToolReading(NamedTuple):
+    """What a tool gave, and the sources that it is made of."""
+
+    result: dict[str, Any]
+    sources: list[SourceName]
+
+
 class AgentTool(NamedTuple):
     """One tool. It gives None while it waits for work of others, and is called again. `proposes`: it is only used where
     a task names it."""
@@ -115,12 +124,10 @@ class AgentTools:
         self._researcher = Researcher(database, embedder, _refuse_reranker)
         self._result_bytes_max = result_bytes_max
 
-    async def run(
-        self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]
-    ) -> dict[str, Any] | None:
-        """What a tool gives, as JSON has it; None while it waits for work of others. Raises what is to be told to the
-        model: `Forbidden` for a tool that the task may not use, `InvalidInput` for a call that cannot be, `TooLarge`
-        for a result that is, and what it raises itself."""
+    async def run(self, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]) -> ToolReading | None:
+        """What a tool gives, as JSON has it, and of which sources; None while it waits for work of others. Raises what
+        is to be told to the model: `Forbidden` for a tool that the task may not use, `InvalidInput` for a call that
+        cannot be, `TooLarge` for a result that is, `Gone` for one of what was deleted, and what it raises itself."""
         tool = TOOLS.get(name)
         if tool is None:
             raise InvalidInput(f"there is no tool {name[:64]!r}", hint=f"there are {', '.join(sorted(allowed))}")
@@ -141,7 +148,15 @@ class AgentTools:
                 hint="ask for less: lower `limit` or `chars` (agents.output_bytes_max)",
             )
         built: dict[str, Any] = msgspec.to_builtins(found)
-        return built
+        async with tenant_transaction(self.database, caller.tenant_id, read_only=True) as connection:
+            if name == "sub_task":
+                sources = await sub_tasks.read_sources(connection, caller.tenant_id, caller.step_id)
+            else:
+                sources = list(dict.fromkeys(find_sources(built)))
+            gone = await find_gone(connection, sources)
+        if gone:
+            raise tell_withheld(f"the result of {name}", len(gone))
+        return ToolReading(built, sources)
 
     async def compare(self, caller: ToolCaller, asked: DiffCall) -> QuotedDiff:
         """What changed between two versions of a record."""

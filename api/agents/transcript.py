@@ -7,13 +7,16 @@ over once: the first output stands. Refuses to do a step and to choose one (`pla
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from api.agents.schemas import AgentOrder, StepKind, StepState
+from api.agents.withholding import note
 from api.db import Connection, to_struct
+from api.withdrawn import SourceName
 from runtime.errors import Fenced
 
 
@@ -118,16 +121,22 @@ async def note_attempt(connection: Connection, tenant_id: UUID, task_id: UUID, n
 
 _RECORD: Final = """
   update app.agent_steps
-  set output = $4::text::jsonb, state = $5, finished_at = clock_timestamp()
+  set output = $4::text::jsonb, state = $5, sources = $6::text::jsonb, finished_at = clock_timestamp()
   where tenant_id = $1 and task_id = $2 and number = $3 and state = 'begun'
 """
 
 
 async def record(
-    connection: Connection, tenant_id: UUID, task_id: UUID, number: int, output: dict[str, Any], state: StepState
+    connection: Connection,
+    tenant_id: UUID,
+    task_id: UUID,
+    number: int,
+    output: dict[str, Any],
+    state: StepState,
+    sources: Iterable[SourceName],
 ) -> None:
-    """Write down what a step came to. One that is over stays as it is."""
-    await connection.execute(_RECORD, tenant_id, task_id, number, encode(output), state)
+    """Write down what a step came to, and which sources it is made of. One that is over stays as it is."""
+    await connection.execute(_RECORD, tenant_id, task_id, number, encode(output), state, note(sources))
 
 
 def encode(value: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,7 @@ from api.auth.users import Principal
 from api.chat.encoding import StoredEvent, decode_part
 from api.chat.resuming import KeptAnswer
 from api.chat.schemas import Citations, Source, Sources, TextDelta, UsageSpent
+from api.chat.withholding import stands_on, withhold
 from api.db import Connection, Database, tenant_transaction
 from api.problems import Problem
 from api.withdrawn import SourceName, find_gone
@@ -84,7 +85,7 @@ _DELETE_SESSION = """
 
 class ChatAnswer(msgspec.Struct, frozen=True):
     """A question and what became of it. `text` is what was shown so far; `error` why there is no more, where something
-    went wrong."""
+    went wrong. `withdrawn`: sources that it stands on and that were deleted since; then `text` is withheld."""
 
     answer_id: UUID
     session_id: UUID
@@ -97,6 +98,7 @@ class ChatAnswer(msgspec.Struct, frozen=True):
     error: Problem | None
     begun_at: datetime
     ended_at: datetime | None
+    withdrawn: int = 0
 
 
 class ChatSession(msgspec.Struct, frozen=True):
@@ -121,6 +123,26 @@ class ChatTurns(msgspec.Struct, frozen=True):
 
     session_id: UUID
     items: list[ChatAnswer]
+
+
+class AnsweredTurn(Protocol):
+    """What was asked and answered."""
+
+    @property
+    def question(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+_Turn = TypeVar("_Turn", bound=AnsweredTurn)
+
+
+class RememberedTurn(NamedTuple):
+    """A turn that a model is told of, and what its answer stands on."""
+
+    question: str
+    text: str
+    stands_on: tuple[SourceName, ...] = ()
 
 
 class GatheredEvents(msgspec.Struct, frozen=True):
@@ -169,6 +191,7 @@ def view(kept: KeptAnswer, events: Iterable[StoredEvent]) -> ChatAnswer:
         error=found.read("error", Problem),
         begun_at=kept.begun_at,
         ended_at=kept.ended_at,
+        withdrawn=sources.withdrawn if sources else 0,
     )
 
 
@@ -185,8 +208,9 @@ async def list_sessions(database: Database, principal: Principal, limit: int, cu
 
 async def read_turns(
     connection: Connection, principal: Principal, session_id: UUID, limit: int, *, ended: bool = False
-) -> list[ChatAnswer]:
-    """The newest `limit` answers of a conversation, the oldest of them first; none where there is no such one."""
+) -> list[tuple[KeptAnswer, Sequence[StoredEvent]]]:
+    """The newest `limit` answers of a conversation, the oldest of them first; none where there is no such one. What was
+    written by those that stand on what was deleted since is left out."""
     rows = await connection.fetch(_TURNS, principal.tenant_id, principal.user_id, session_id, limit, ended)
     found: dict[UUID, tuple[KeptAnswer, list[StoredEvent]]] = {}
     for row in rows:
@@ -194,7 +218,8 @@ async def read_turns(
         part = values.pop("events")
         _, events = found.setdefault(row["answer_id"], (msgspec.convert(values, KeptAnswer), []))
         events.extend(decode_part(part) if part else ())
-    return [view(kept, events) for kept, events in found.values()]
+    gone = await find_gone(connection, (name for _, events in found.values() for name in stands_on(events)))
+    return [(kept, withhold(events, gone)) for kept, events in found.values()]
 
 
 async def read_session(database: Database, principal: Principal, session_id: UUID) -> ChatTurns:
@@ -203,7 +228,7 @@ async def read_session(database: Database, principal: Principal, session_id: UUI
         turns = await read_turns(connection, principal, session_id, TURNS_MAX)
     if not turns:
         raise _no_session(session_id)
-    return ChatTurns(session_id, turns)
+    return ChatTurns(session_id, [view(*turn) for turn in turns])
 
 
 async def delete_session(database: Database, principal: Principal, session_id: UUID) -> None:
@@ -219,24 +244,18 @@ async def delete_answer(database: Database, principal: Principal, answer_id: UUI
         await connection.execute(_DELETE_ANSWER, principal.tenant_id, principal.user_id, answer_id)
 
 
-async def remember(database: Database, principal: Principal, session_id: UUID | None) -> Sequence[ChatAnswer]:
+async def remember(database: Database, principal: Principal, session_id: UUID | None) -> Sequence[RememberedTurn]:
     """What was asked and answered before in a conversation, the oldest first; bounded, the newest win. An answer that
     stands on what was deleted since is no part of it: nothing is answered from that any more."""
     if session_id is None:
         return ()
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
         turns = await read_turns(connection, principal, session_id, MEMORY_TURNS_MAX, ended=True)
-        gone = await find_gone(connection, (name for turn in turns for name in _stands_on(turn)))
-    return choose_recent([turn for turn in turns if turn.text and gone.isdisjoint(_stands_on(turn))])
+    told = [RememberedTurn(kept.question, gather(events).text, stands_on(events)) for kept, events in turns]
+    return choose_recent([turn for turn in told if turn.text])
 
 
-def _stands_on(turn: ChatAnswer) -> frozenset[SourceName]:
-    """The sources that an answer cites; all that it had, where it is not known which."""
-    cited = None if turn.citations is None else turn.citations.cited
-    return frozenset((each.kind, each.source_id) for each in turn.sources if cited is None or each.number in cited)
-
-
-def choose_recent(turns: Sequence[ChatAnswer]) -> Sequence[ChatAnswer]:
+def choose_recent(turns: Sequence[_Turn]) -> Sequence[_Turn]:
     """The newest turns that fit. Pure."""
     room = MEMORY_BYTES_MAX
     for count, turn in enumerate(reversed(turns)):
@@ -246,7 +265,7 @@ def choose_recent(turns: Sequence[ChatAnswer]) -> Sequence[ChatAnswer]:
     return turns
 
 
-def tell(turns: Iterable[ChatAnswer]) -> tuple[PromptMessage, ...]:
+def tell(turns: Iterable[AnsweredTurn]) -> tuple[PromptMessage, ...]:
     """The turns before as a model reads them, without the numbers of their sources. Pure."""
     return tuple(
         message

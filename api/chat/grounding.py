@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
 import msgspec
 
-from api.chat.conversations import ChatAnswer, tell
-from api.chat.schemas import ChatRequest, Source
+from api.chat.conversations import RememberedTurn, tell
+from api.chat.schemas import ChatRequest, Source, Sources
 from api.db import Database, tenant_transaction
 from api.search import service as searching
 from api.search.embedding import QueryEmbedder
@@ -27,6 +27,10 @@ from schemas.sources import Kind
 
 PASSAGE_CHARS_MAX = 4_000
 """Longest passage that a model reads of one source: a page. Chunks are mostly far shorter."""
+
+BEFORE_MAX: Final = 500
+"""Sources of turns before that are noted with an answer, those of the newest turns first: eight turns of sixty are
+480, and what turns before those stand on comes behind. Ids of 36 characters: 20 kB."""
 
 FOLLOW_UP_WORDS_MAX = 4
 """Words of a question that hardly says by itself what it is about, like "and why not Kafka?"."""
@@ -68,8 +72,16 @@ class Grounding(msgspec.Struct, frozen=True):
     passages: tuple[Passage, ...]
     as_of: SearchFreshness | None
     degraded: list[Degraded]
-    before: Sequence[ChatAnswer] = ()
+    before: Sequence[RememberedTurn] = ()
     """Turns of the same conversation, the oldest first."""
+
+    def tell_sources(self) -> Sources:
+        """The event that says what the answer stands on."""
+        names = dict.fromkeys(name for turn in reversed(self.before) for name in turn.stands_on)
+        before: dict[Kind, list[UUID]] = {}
+        for kind, source_id in list(names)[:BEFORE_MAX]:
+            before.setdefault(cast("Kind", kind), []).append(source_id)
+        return Sources(self.sources, before)
 
     def prompt(self, output_tokens_max: int) -> Prompt:
         return ask(SYSTEM, _user(self.question, self.passages), self.passages, output_tokens_max, tell(self.before))
@@ -116,7 +128,7 @@ async def ground(
     embedder: QueryEmbedder,
     tenant_id: UUID,
     request: ChatRequest,
-    before: Sequence[ChatAnswer] = (),
+    before: Sequence[RememberedTurn] = (),
 ) -> Grounding:
     """Raises `DependencyUnavailable` when the search cannot answer. For a question without words nothing is found.
 

@@ -62,6 +62,7 @@ _ANSWER: dict[str, Any] = {
     "error": None,
     "begun_at": "2026-01-15T09:00:03Z",
     "ended_at": "2026-01-15T09:00:05Z",
+    "withdrawn": 0,
 }
 
 _TRACE = {
@@ -92,7 +93,8 @@ class AnswerController(Controller):
     async def get_answer(
         self, database: Db, principal: By, supervisor: NamedDependency[AnswerSupervisor], answer_id: AnswerId
     ) -> ChatAnswer:
-        """One that is still being written has the text so far, as far as this process knows it."""
+        """One that is still being written has the text so far, as far as this process knows it. One that stands on what
+        was deleted since has no text: `withdrawn` says of how many sources, and they are `gone`."""
         found = await resuming.read(database, supervisor.keeper, principal, answer_id)
         return conversations.view(found.kept, found.events)
 
@@ -117,12 +119,13 @@ class AnswerController(Controller):
         last_event_id: _LastEventInQuery = None,
     ) -> Response[Any]:
         """Each event comes once and in order, whichever process writes the answer, and after it has ended too. When
-        that process died, the last event is `error`."""
+        that process died, the last event is `error`; also when it stands on what was deleted since, with the code
+        `gone` and without what was written."""
         after = resuming.read_place(answer_id, last_event or last_event_id)
         kept = await resuming.find(database, principal, answer_id)
         if request.scope["state"].get(HEAD_STATE):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
-        cursor = resuming.open_cursor(request, database, supervisor.keeper, principal, kept, after)
+        cursor = await resuming.open_cursor(request, database, supervisor.keeper, principal, kept, after)
         return Stream(encoding.frames(cursor), media_type=MEDIA_TYPE, headers=HEADERS)
 
     @get(

@@ -2,7 +2,8 @@
 
 Owns finding an answer of a user, reading it out of the table while another process writes it, and telling when that
 process died. Refuses writing one (`keeping`). An answer belongs to the user who asked: others of the tenant do not
-find it.
+find it. Where it stands on what was deleted since, a reader gets it without what was written, and a stream ends with
+the reason (`withholding`).
 
 No connection is held between two looks.
 """
@@ -22,7 +23,9 @@ from api import problems
 from api.auth.users import Principal
 from api.chat.encoding import AnswerCursor, StoredEvent, decode_part, encode_part, store
 from api.chat.keeping import AnswerKeeper
+from api.chat.withholding import stands_on, withhold
 from api.db import Connection, Database, tenant_transaction
+from api.withdrawn import SourceName, find_gone, tell_withheld
 from runtime.clock import SYSTEM_CLOCK, Clock
 from runtime.deadline import Deadline
 from runtime.errors import AdriaticError, DependencyUnavailable, Gone, InvalidInput, NotFound
@@ -121,15 +124,20 @@ async def call(database: Database, kept: KeptAnswer, *, stop: bool) -> None:
 
 
 async def read(database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID) -> ReadAnswer:
-    """An answer of this user, and what there is of it, as far as this process knows. Raises `NotFound`."""
+    """An answer of this user, and what there is of it, as far as this process knows and as far as it may be shown.
+    Raises `NotFound`."""
     # Before its row is read: an answer is forgotten here when its row has all of it.
     here = keeper.find(principal.tenant_id, principal.user_id, answer_id)
     kept = await find(database, principal, answer_id)
     ended = kept.ended_at is not None or (here is not None and here.ended)
+    events: Sequence[StoredEvent] | None = None
     if here is not None and (here.begun or not here.ended):
-        return ReadAnswer(kept, [store(event) for event in here.all_since(0)], ended)
+        events = [store(event) for event in here.all_since(0)]
     async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
-        return ReadAnswer(kept, await read_events(connection, principal.tenant_id, answer_id), ended)
+        if events is None:
+            events = await read_events(connection, principal.tenant_id, answer_id)
+        gone = await find_gone(connection, stands_on(events))
+    return ReadAnswer(kept, withhold(events, gone), ended)
 
 
 async def stop(database: Database, keeper: AnswerKeeper, principal: Principal, answer_id: UUID) -> None:
@@ -141,7 +149,7 @@ async def stop(database: Database, keeper: AnswerKeeper, principal: Principal, a
         await call(database, kept, stop=True)
 
 
-def open_cursor(
+async def open_cursor(
     request: Request[Any, Any, Any],
     database: Database,
     keeper: AnswerKeeper,
@@ -152,9 +160,14 @@ def open_cursor(
     """A reader's place behind the event numbered `after`: in memory where this process writes the answer, else in the
     table."""
     here = keeper.find(principal.tenant_id, principal.user_id, kept.answer_id)
-    if here is not None and (here.begun or not here.ended):
-        return here.open(after)
     request_id = request.scope.get("state", {}).get("request_id", "")
+    if here is not None and (here.begun or not here.ended):
+        async with tenant_transaction(database, principal.tenant_id, read_only=True) as connection:
+            gone = await find_gone(connection, stands_on(here.all_since(0)))
+        if not gone:
+            return here.open(after)
+        problem = problems.problem_of(tell_withheld("the answer", len(gone)), request.scope["path"], request_id)
+        return EndedCursor(kept.answer_id, after + 1, store(problem))
     return StoredCursor(
         *(database, principal.tenant_id, kept, after), path=request.scope["path"], request_id=request_id
     )
@@ -170,6 +183,23 @@ def read_place(answer_id: UUID, event_id: str | None) -> int:
             "the id of the last event is none of this answer", hint="send the id of an event as it came, or nothing"
         )
     return int(number)
+
+
+class EndedCursor:
+    """A reader's place in an answer of which there is nothing but an end. See `encoding.AnswerCursor`."""
+
+    def __init__(self, answer_id: UUID, number: int, event: StoredEvent) -> None:
+        self.answer_id = answer_id
+        self.at_end = False
+        self._events = [(number, event)]
+
+    async def read(self, wait_s: float) -> list[tuple[int, StoredEvent]]:
+        """The end."""
+        self.at_end = True
+        return self._events
+
+    def close(self) -> None:
+        """Nobody waits for it."""
 
 
 class StoredCursor:
@@ -195,6 +225,8 @@ class StoredCursor:
         self._clock = clock
         self._next_call_s = clock.monotonic()
         self._pause_s = POLL_S
+        self._stands_on: set[SourceName] | None = None
+        """What the events so far stand on; None: nobody has looked."""
         self.at_end = False
 
     @property
@@ -223,14 +255,27 @@ class StoredCursor:
         async with tenant_transaction(self._database, self._tenant_id, read_only=True) as connection:
             state = await connection.fetchrow(_LOOK, self._tenant_id, self.answer_id)
             rows = await connection.fetch(_READ, self._tenant_id, self.answer_id, self._number, PARTS_MAX)
+            gone = await self._find_gone(connection, rows)
         if state is None:
-            return self._tell_deleted()
+            return self._end(Gone("the answer was deleted", hint="ask again"))
+        if gone:
+            return self._end(tell_withheld("the answer", gone))
         events = [each for row in rows for each in self._read_part(row)]
         self._number += len(events)
         self.at_end = state["ended"] and len(rows) < PARTS_MAX
         if not state["ended"]:
             await (self._call() if state["lives"] else self._lose())
         return events
+
+    async def _find_gone(self, connection: Connection, rows: Sequence[Any]) -> int:
+        """How many sources of the answer are gone. Nothing is asked where nothing came."""
+        if self._stands_on is None:
+            before = await read_events(connection, self._tenant_id, self.answer_id) if self._number else ()
+            self._stands_on = set(stands_on(before))
+        elif not rows:
+            return 0
+        self._stands_on.update(stands_on(event for row in rows for event in decode_part(row["events"])))
+        return len(await find_gone(connection, self._stands_on))
 
     def _read_part(self, row: Any) -> list[tuple[int, StoredEvent]]:
         """The events of a part that this reader has not seen. The end of an answer that was lost comes next, wherever
@@ -253,9 +298,10 @@ class StoredCursor:
             part = encode_part([self._problem(died)])
             await connection.execute(_LOSE, self._tenant_id, self.answer_id, part, LOST_EVENTS)
 
-    def _tell_deleted(self) -> list[tuple[int, StoredEvent]]:
+    def _end(self, error: Gone) -> list[tuple[int, StoredEvent]]:
+        """There is no more for this reader, and why."""
         self.at_end = True
-        return [(self._number, store(self._problem(Gone("the answer was deleted", hint="ask again"))))]
+        return [(self._number, store(self._problem(error)))]
 
     def _problem(self, error: AdriaticError) -> problems.Problem:
         return problems.problem_of(error, self._path, self._request_id)

@@ -106,7 +106,8 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `[number]` points to: characters [char_start, char_end) of the body of this version of a source.
 
     `label` and `log`: of an ADR. `document`: of a document. `path`: where the API shows the source, as in a search.
-    `pages`: the first and the last page of the passage, of a document whose file has pages.
+    `pages`: the first and the last page of the passage, of a document whose file has pages. `gone`: it was deleted
+    since, and nothing else is said of it.
     """
 
     number: int
@@ -122,13 +123,20 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     char_start: int
     char_end: int
     pages: tuple[int, int] | None = None
+    gone: bool = False
 
 
-class Sources(msgspec.Struct, frozen=True):
+class Sources(msgspec.Struct, frozen=True, omit_defaults=True):
     """The second event: every passage that was found, the best first. It comes again, with all of them, when tools
-    have found more."""
+    have found more.
+
+    `before`: ids of what the turns before stand on, which the model was told of, by kind. `withdrawn`: how many of all
+    these were deleted since; then nothing of what was written is shown.
+    """
 
     sources: list[Source]
+    before: dict[Kind, list[UUID]] = {}
+    withdrawn: int = 0
 
 
 class Reset(msgspec.Struct, frozen=True):

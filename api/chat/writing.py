@@ -208,7 +208,7 @@ class AnswerWriter:
             )
         )
         if found:
-            self.answer.append(schemas.Sources(found.sources))
+            self.answer.append(found.tell_sources())
 
     def _finish(self, done: Done) -> None:
         self._show(self._let_go())

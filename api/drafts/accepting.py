@@ -23,6 +23,7 @@ from api.chat.schemas import Source
 from api.db import Connection, Database, tenant_transaction
 from api.drafts import store
 from api.drafts.schemas import TEXTS, AdrDraft, DraftAcceptance
+from api.withdrawn import tell_withheld
 from api.words import service as words
 from runtime.errors import Conflict
 
@@ -33,7 +34,8 @@ async def accept(
     database: Database, principal: Principal, draft: AdrDraft, wanted: DraftAcceptance, by: Actor, bytes_max: int
 ) -> Adr:
     """The ADR as it is then. Accepting again changes nothing. Raises `Conflict` for what is no whole text of an ADR, or
-    was made from an older version; `TooLarge`, `NotFound` and `Gone` as any change of an ADR does."""
+    was made from an older version; `Gone` for one that stands on what was deleted since; `TooLarge`, `NotFound` and
+    `Gone` as any change of an ADR does."""
     tenant_id = principal.tenant_id
     if draft.accepted is None:
         _require_whole(draft)
@@ -103,6 +105,8 @@ def _require_whole(draft: AdrDraft) -> None:
             "this draft is for reading: it is no text of an ADR",
             hint=f"what can be accepted are drafts of the tasks {' and '.join(TEXTS)}",
         )
+    if draft.withdrawn:
+        raise tell_withheld("the draft", draft.withdrawn)
     if draft.state == "running":
         raise Conflict("the draft is still being written", hint="accept it when it has ended")
     if draft.finish != "stop" or not draft.text.strip():

@@ -116,7 +116,7 @@ def _ask(
     prompt = prompts.write_prompt(request.task, request.brief, about, found.passages, quoted, tokens_max)
     if record and about:
         found = msgspec.structs.replace(found, sources=[cite(record, about.number), *found.sources])
-    asked = request.brief or (f"{request.task} {record.name}" if record else request.task)
+    asked = request.brief or (f"{request.task} {record.label or record.adr_id}" if record else request.task)
     # What a model is not asked about is quoted, so a summary has its own passages among those that were found.
     found = msgspec.structs.replace(found, passages=(*quoted, *found.passages))
     return Question(prompt, found, asked, own)

@@ -36,6 +36,7 @@ DRAFT: dict[str, Any] = {
     "error": None,
     "finish": "stop",
     "accepted": None,
+    "withdrawn": 0,
 }
 SUGGESTED: dict[str, Any] = {
     "adr_id": ADR_ID,

@@ -65,6 +65,7 @@ class AdrDraft(msgspec.Struct, frozen=True):
 
     `adr_id`, `version`: what it was made from; null for a new ADR. `text` is what was written so far. `finish`: why it
     ended; only one that ended by itself, with `stop`, can be accepted. `model` null: nobody has begun to answer.
+    `withdrawn`: sources that it stands on and that were deleted since; then `text` is withheld, and it is not accepted.
     """
 
     draft_id: UUID
@@ -81,6 +82,7 @@ class AdrDraft(msgspec.Struct, frozen=True):
     error: Problem | None
     finish: Finish | None
     accepted: DraftOutcome | None
+    withdrawn: int = 0
 
 
 class DraftAcceptance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

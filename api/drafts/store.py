@@ -112,4 +112,5 @@ def view(draft_id: UUID, row: DraftRow, events: Iterable[StoredEvent], *, ended:
         error=found.read("error", Problem),
         finish=done.finish if done else None,
         accepted=row.accepted,
+        withdrawn=sources.withdrawn if sources else 0,
     )

@@ -139,6 +139,7 @@ class ReadPassage(msgspec.Struct, frozen=True):
     char_end: int
     cut: bool
     score: float
+    source_id: UUID
     pages: tuple[int, int] | None = None
 
 
@@ -188,6 +189,7 @@ class NearRecord(msgspec.Struct, frozen=True):
     """An ADR that is near, and why."""
 
     address: str
+    adr_id: UUID
     label: str | None
     log: str
     title: str
@@ -209,6 +211,7 @@ class ListedRecord(msgspec.Struct, frozen=True):
     """An ADR without its text."""
 
     address: str
+    adr_id: UUID
     label: str | None
     log: str
     title: str

@@ -166,7 +166,7 @@ class ReadingTools:
         near = [
             NearRecord(
                 address_of(each.log, None, each.id),
-                *(each.label, each.log, each.title, each.status, each.score),
+                *(each.id, each.label, each.log, each.title, each.status, each.score),
                 [reason.text for reason in each.reasons],
             )
             for each in found.related
@@ -216,6 +216,7 @@ def _quote(hit: Hit, row: Any) -> ReadPassage:
         char_end=row["char_end"],
         cut=len(text) < len(row["body"]),
         score=hit.score,
+        source_id=hit.source_id,
         pages=hit.chunk.pages,
     )
 
@@ -223,7 +224,7 @@ def _quote(hit: Hit, row: Any) -> ReadPassage:
 def _list(adr: AdrSummary) -> ListedRecord:
     return ListedRecord(
         address_of(adr.log, adr.number, adr.adr_id),
-        *(adr.label, adr.log, adr.title, adr.status, adr.version, adr.tags, adr.updated_at),
+        *(adr.adr_id, adr.label, adr.log, adr.title, adr.status, adr.version, adr.tags, adr.updated_at),
     )
 
 

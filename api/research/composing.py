@@ -19,12 +19,14 @@ from api.research.schemas import (
     CheckedClaim,
     CitedSource,
     DroppedClaims,
+    ResearchPass,
     ResearchResult,
     WrittenAnswer,
 )
 from api.research.sentences import Sentence, split_sentences
 from api.research.words import coverage, stems_of
 from api.search.schemas import PAGE_MARK
+from api.withdrawn import SourceName
 
 if TYPE_CHECKING:
     from api.research.writing import CheckedDraft
@@ -177,8 +179,15 @@ def merge_written(composed: ComposedAnswer, model: str, draft: CheckedDraft) -> 
     return ComposedAnswer(cited.sources, composed.parts, text), written
 
 
-def withdraw(result: ResearchResult, gone: Collection[int]) -> ResearchResult:
-    """A result that was kept, without the sources of these numbers and without what stood on them."""
+def stands_on(result: ResearchResult) -> frozenset[SourceName]:
+    """The sources that a result says anything of."""
+    lenders = (each.name for told in result.passes for each in told.words_of)
+    return frozenset([*((each.kind, each.source_id) for each in result.sources), *lenders])
+
+
+def withdraw(result: ResearchResult, lost: Collection[SourceName]) -> ResearchResult:
+    """A result that was kept, without these sources and without what stood on them."""
+    gone = {each.number for each in result.sources if (each.kind, each.source_id) in lost}
     sources = [each for each in result.sources if each.number not in gone]
 
     def keep(claims: Sequence[CheckedClaim]) -> list[CheckedClaim]:
@@ -193,9 +202,16 @@ def withdraw(result: ResearchResult, gone: Collection[int]) -> ResearchResult:
         sources=sources,
         parts=parts,
         written=written,
-        text=_write_all(parts, sources, written.claims if written else ()),
+        text=_write_all(parts, sources, written.claims if written else ()) if gone else result.text,
+        passes=[_withdraw_words(each, lost) for each in result.passes],
         withdrawn=len(result.sources) - len(sources),
     )
+
+
+def _withdraw_words(told: ResearchPass, lost: Collection[SourceName]) -> ResearchPass:
+    """A round without its queries, where they have words of what is gone."""
+    lent = any(each.name in lost for each in told.words_of)
+    return msgspec.structs.replace(told, queries=[], words_of=[]) if lent else told
 
 
 def is_answered(parts: Sequence[AnsweredPart], written: WrittenAnswer | None) -> bool:

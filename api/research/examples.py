@@ -57,7 +57,9 @@ RESULT: dict[str, Any] = {
         {"question": "how are deletes handled?", "answered": False, "claims": [], "dropped": 0},
     ],
     "text": "Why is there no dual write\n\nBetween the two writes the service can be killed. [1]\n",
-    "passes": [{"queries": [REQUEST["question"]], "found": 12, "missing": ["how are deletes handled?"]}],
+    "passes": [
+        {"queries": [REQUEST["question"]], "found": 12, "missing": ["how are deletes handled?"], "words_of": []}
+    ],
     "reranked": "late-interaction",
     "rerank_error": None,
     "written": None,

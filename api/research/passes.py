@@ -20,6 +20,7 @@ from api.jobs.service import JobError
 from api.research.schemas import ResearchPass, ResearchRequest
 from api.research.words import find_words, stems_of
 from api.search.schemas import Degraded, SearchFreshness
+from api.withdrawn import NamedSource
 from schemas.sources import Kind
 
 CANDIDATES_MAX: Final = 60
@@ -94,6 +95,8 @@ class ResearchState(msgspec.Struct):
     asked: list[str] = []
     found: list[FoundPassage] = []
     passes: list[ResearchPass] = []
+    words_of: list[NamedSource] = []
+    """Sources whose words an expansion that is planned takes."""
     reranked: str | None = None
     rerank_error: JobError | None = None
     draft: ResearchDraft | None = None

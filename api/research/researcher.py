@@ -41,6 +41,7 @@ from api.search import service as searching
 from api.search.embedding import QueryEmbedder
 from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import Hit, SearchRequest, SearchResult
+from api.withdrawn import NamedSource
 from connectors.rerankers import Reranker
 from runtime.errors import AdriaticError
 from runtime.logs import get_logger
@@ -104,16 +105,22 @@ class Researcher:
         texts = await self.read(tenant_id, best)
         missing = passes.find_missing(state.parts, [each.context for each in texts])
         told = ResearchPass(
-            [each.text for each in state.planned], sum(each.key not in known for each in found), list(missing)
+            *([each.text for each in state.planned], sum(each.key not in known for each in found), list(missing)),
+            words_of=state.words_of,
         )
         is_first = not state.passes
         planned: list[PlannedQuery] = []
+        words_of: list[NamedSource] = []
         if len(state.passes) + 1 < request.passes:
             planned = passes.plan_gaps(missing, asked)
         if request.expand and is_first:
             pairs = [(each.passage, each.text) for each in texts]
             question = strip_operators(request.question)
-            planned = [*passes.plan_expansion(question, pairs, asked), *planned][: passes.QUERIES_MAX]
+            expansion = passes.plan_expansion(question, pairs, asked)
+            planned = [*expansion, *planned][: passes.QUERIES_MAX]
+            if expansion:
+                lenders = pairs[: passes.FEEDBACK_SOURCES]
+                words_of = [NamedSource(each.key.kind, each.key.source_id) for each, _ in lenders]
         last = rankings[-1][2] if rankings else None
         return msgspec.structs.replace(
             state,
@@ -121,6 +128,7 @@ class Researcher:
             asked=asked,
             found=found,
             passes=[*state.passes, told],
+            words_of=words_of,
             degraded=next((each.degraded for _, _, each in rankings if each.degraded), state.degraded),
             as_of=last.as_of if last else state.as_of,
         )

@@ -13,6 +13,7 @@ from api.adrs.document import Status
 from api.jobs.service import JobError, State
 from api.search.query import QUERY_CHARS_MAX
 from api.search.schemas import VALUE_CHARS_MAX, VALUES_MAX, Degraded, SearchFreshness
+from api.withdrawn import NamedSource
 from schemas import sources, text
 
 SOURCES_DEFAULT = 8
@@ -98,11 +99,13 @@ class AnsweredPart(msgspec.Struct, frozen=True):
 
 
 class ResearchPass(msgspec.Struct, frozen=True):
-    """One round: what was searched for, how many passages were new, and what was missing after it."""
+    """One round: what was searched for, how many passages were new, and what was missing after it. `words_of`: sources
+    that an expansion took words from; when one of these was deleted since, `queries` are left out."""
 
     queries: list[str]
     found: int
     missing: list[str]
+    words_of: list[NamedSource] = []
 
 
 class DroppedClaims(msgspec.Struct, frozen=True):

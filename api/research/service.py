@@ -19,7 +19,7 @@ from api.db import Connection, to_struct
 from api.jobs import service as jobs
 from api.jobs.service import NewJob
 from api.requests import hash_request
-from api.research.composing import withdraw
+from api.research.composing import stands_on, withdraw
 from api.research.schemas import Research, ResearchPage, ResearchRequest
 from api.withdrawn import find_gone
 from runtime.errors import Conflict, NotFound
@@ -131,9 +131,8 @@ async def read(connection: Connection, principal: Principal, research_id: UUID) 
     found = _research(row)
     if found.result is None:
         return found
-    gone = await find_gone(connection, ((each.kind, each.source_id) for each in found.result.sources))
-    numbers = {each.number for each in found.result.sources if (each.kind, each.source_id) in gone}
-    return msgspec.structs.replace(found, result=withdraw(found.result, numbers)) if numbers else found
+    gone = await find_gone(connection, stands_on(found.result))
+    return msgspec.structs.replace(found, result=withdraw(found.result, gone)) if gone else found
 
 
 async def page(connection: Connection, principal: Principal, limit: int, cursor: str | None) -> ResearchPage:

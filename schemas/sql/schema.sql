@@ -330,11 +330,13 @@ CREATE TABLE app.agent_steps (
     attempt_id uuid,
     begun_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
+    sources jsonb,
     CONSTRAINT agent_steps_check CHECK (((state = 'begun'::text) = (output IS NULL))),
     CONSTRAINT agent_steps_check1 CHECK (((state = 'begun'::text) = (finished_at IS NULL))),
     CONSTRAINT agent_steps_kind_check CHECK ((kind = ANY (ARRAY['model'::text, 'tool'::text]))),
     CONSTRAINT agent_steps_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT agent_steps_number_check CHECK ((number >= 1)),
+    CONSTRAINT agent_steps_sources_check CHECK ((jsonb_typeof(sources) = 'array'::text)),
     CONSTRAINT agent_steps_state_check CHECK ((state = ANY (ARRAY['begun'::text, 'done'::text, 'failed'::text])))
 );
 
@@ -366,6 +368,8 @@ GRANT UPDATE(state) ON TABLE app.agent_steps TO adriatic_api;
 GRANT UPDATE(attempt_id) ON TABLE app.agent_steps TO adriatic_api;
 
 GRANT UPDATE(finished_at) ON TABLE app.agent_steps TO adriatic_api;
+
+GRANT UPDATE(sources) ON TABLE app.agent_steps TO adriatic_api;
 
 CREATE TABLE app.agent_tasks (
     tenant_id uuid NOT NULL,
@@ -2295,12 +2299,14 @@ CREATE TABLE app.proposals (
     answered_at timestamp with time zone,
     became_id uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    sources jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT proposals_check CHECK (((kind = 'adr'::text) = (adr_id IS NULL))),
     CONSTRAINT proposals_check1 CHECK (((state = 'open'::text) = (answered_at IS NULL))),
     CONSTRAINT proposals_check2 CHECK ((num_nulls(answered_by, answered_id, answered_at) = ANY (ARRAY[0, 3]))),
     CONSTRAINT proposals_check3 CHECK (((state = 'accepted'::text) = (became_id IS NOT NULL))),
     CONSTRAINT proposals_kind_check CHECK ((kind = ANY (ARRAY['adr'::text, 'link'::text, 'tag'::text]))),
     CONSTRAINT proposals_reason_check CHECK ((length(reason) <= 1000)),
+    CONSTRAINT proposals_sources_check CHECK ((jsonb_typeof(sources) = 'array'::text)),
     CONSTRAINT proposals_state_check CHECK ((state = ANY (ARRAY['open'::text, 'accepted'::text, 'dismissed'::text])))
 );
 

@@ -101,7 +101,7 @@ class KeptResponseController(Controller):
         kept = await resuming.find(database, principal, answer_id)
         if request.scope["state"].get(HEAD_STATE):
             return Response(None, media_type=MEDIA_TYPE, headers=HEADERS)
-        cursor = resuming.open_cursor(request, database, supervisor.keeper, principal, kept, -1)
+        cursor = await resuming.open_cursor(request, database, supervisor.keeper, principal, kept, -1)
         encoder = openai_responses.ResponseEncoder(answer_id, stores=True, after=starting_after)
         return Stream(encoding.frames(cursor, encoder.encode), media_type=MEDIA_TYPE, headers=HEADERS)
 

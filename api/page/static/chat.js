@@ -254,13 +254,14 @@ export class Turn {
   }
 
   /** An answer that ended earlier. */
-  recall({ text, sources, citations, usage, error, state }) {
+  recall({ text, sources, citations, usage, error, state, withdrawn }) {
     for (const source of sources) this.#sources.set(source.number, source);
     this.#text = text;
     this.slots.state.textContent = "";
     if (citations) this.#cited(citations);
     if (usage) this.#used(usage);
-    if (state === "stopped") this.stopped();
+    if (withdrawn) this.slots.state.textContent = `It stands on ${plural(withdrawn, "source")} deleted since, so its text is not shown.`;
+    else if (state === "stopped") this.stopped();
     else if (error) this.broken(new Refusal(error.status, error.code, error.detail, error.hint));
     this.ended = true;
   }
@@ -340,6 +341,7 @@ export class Turn {
     this.slots.summary.textContent = plural(cited.length, "source") + (unsupported.length ? `; ${plural(unsupported.length, "number")} led nowhere and was taken out` : "");
     this.slots.list.replaceChildren(...cited.map((number) => {
       const source = this.#sources.get(number);
+      if (source.gone) return h("li", { value: number }, h("span", { class: "small" }, "deleted since"));
       const where = [source.log, source.label ?? (source.log ? null : wordFor(source.kind)), `version ${source.version}`, source.heading, onPages(source.pages)].filter(Boolean).join(" · ");
       return h("li", { value: number }, h("a", target(source), source.title), h("span", { class: "small" }, ` ${where}`));
     }));

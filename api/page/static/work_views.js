@@ -123,7 +123,8 @@ function consulted(address) {
 
 export function task(item, steps, proposals, names) {
   const nodes = item.last_error ? [failure(item.last_error)] : [];
-  if (item.result) {
+  if (item.withdrawn) nodes.push(h("p", { class: "notice" }, `It had read ${plural(item.withdrawn, "source")} deleted since. What it wrote from then on is not shown.`));
+  if (item.result && !item.withdrawn) {
     nodes.push(h("div", { class: "prose work-answer" }, ...markdown(item.result.text)));
     if (item.result.consulted.length) nodes.push(part("What it read", h("ul", { class: "work-sources" }, ...item.result.consulted.map(consulted))));
   }
@@ -142,6 +143,7 @@ function step(each) {
   const came = each.output === null ? "" : each.output.text ?? JSON.stringify(each.output.result ?? each.output.error ?? each.output, null, 2);
   const calls = each.output?.calls?.length ? small(`It asks for: ${each.output.calls.map((call) => call.name).join(", ")}.`) : null;
   const error = each.output?.error ? failure(each.output.error) : null;
+  if (each.withdrawn) return h("li", { class: "step", "data-key": each.step_id }, h("p", { class: "pair" }, h("span", { class: "name" }, `${each.number}. ${each.kind === "tool" ? each.name : "The model is asked"}`), chip(STEP_STATES[each.state] ?? each.state)), small("Not shown: it stands on what was deleted since."));
   return h("li", { class: "step", "data-key": each.step_id },
     h("p", { class: "pair" }, h("span", { class: "name" }, `${each.number}. ${each.kind === "tool" ? each.name : "The model is asked"}`), chip(STEP_STATES[each.state] ?? each.state)),
     asked ? small(asked) : null, error, calls,
@@ -150,8 +152,16 @@ function step(each) {
 
 const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)} …` : text);
 
+/** A proposal that nobody can say yes to: what its agent had read was deleted. */
+function withheld(each) {
+  return h("li", { class: "proposal", "data-key": each.proposal_id }, h("p", {}, `A proposal that stands on ${plural(each.withdrawn, "source")} deleted since: it is not shown.`),
+    each.state === "open" ? h("p", { class: "row" }, button("dismiss", each.proposal_id, "Dismiss", "a proposal that is not shown")) : small(`${capital(each.state)}${each.answered_by ? ` by ${each.answered_by}` : ""}.`),
+    h("div", { role: "status", "data-problem": each.proposal_id }));
+}
+
 /** What an agent would write. It is somebody else's text until a person accepts it. */
 export function proposal(each, names) {
+  if (each.withdrawn) return withheld(each);
   const about = each.content.title ?? (each.content.tag ? `the tag ${each.content.tag}` : `a link, ${each.content.kind}`);
   const link = (id, word) => (id ? h("a", { href: `/?adr=${encodeURIComponent(id)}`, "data-adr": id }, word ?? names.get(id) ?? "a decision") : null);
   const what = {

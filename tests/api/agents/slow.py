@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
-from api.agents.toolset import AgentTools, ToolCaller
+from api.agents.toolset import AgentTools, ToolCaller, ToolReading
 from api.db import tenant_transaction
 from tests.api.agents.world import Agency, Turn
 
@@ -32,7 +32,7 @@ def sleeping_tool(sleeping: str) -> Iterator[None]:
 
     async def run_slowly(
         self: AgentTools, caller: ToolCaller, name: str, arguments: str, allowed: Collection[str]
-    ) -> dict[str, Any] | None:
+    ) -> ToolReading | None:
         if name == sleeping:
             async with tenant_transaction(self.database, caller.tenant_id, read_only=True) as connection:
                 await connection.execute("set local statement_timeout = 0")

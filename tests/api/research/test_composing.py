@@ -11,16 +11,27 @@ import pytest
 from api.research import composing
 from api.research.asking import ResearchDesk
 from api.research.citing import CitationVerdict
-from api.research.composing import NOTHING, PassageText, assemble, compose, open_at_pages, place_claim, withdraw
+from api.research.composing import (
+    NOTHING,
+    PassageText,
+    assemble,
+    compose,
+    open_at_pages,
+    place_claim,
+    stands_on,
+    withdraw,
+)
 from api.research.passes import FoundPassage, PassageKey
 from api.research.schemas import (
     AnsweredPart,
     CheckedClaim,
     CitedSource,
+    ResearchPass,
     ResearchRequest,
     ResearchResult,
     WrittenAnswer,
 )
+from api.withdrawn import NamedSource
 from connectors.embedders.spaces import SpaceEmbedders
 from runtime.errors import DependencyUnavailable
 from runtime.settings import PostgresSettings, Settings
@@ -112,6 +123,9 @@ def result_of(*parts: AnsweredPart, written: WrittenAnswer | None = None) -> Res
     return ResearchResult(True, sources, list(parts), "", [], None, None, [], None, written)
 
 
+FIRST, SECOND = ("document", UUID(int=1)), ("document", UUID(int=2))
+
+
 def claim(source: int, text: str, start: int = 0) -> CheckedClaim:
     return CheckedClaim(text, source, start, start + len(text), 1.0)
 
@@ -119,7 +133,7 @@ def claim(source: int, text: str, start: int = 0) -> CheckedClaim:
 def test_what_stood_on_a_source_that_is_gone_is_gone_and_the_rest_stands() -> None:
     both = AnsweredPart("a?", True, [claim(1, "First says."), claim(2, "Second says.")])
     one = AnsweredPart("b?", True, [claim(1, "First only.")])
-    left = withdraw(result_of(both, one), {1})
+    left = withdraw(result_of(both, one), {FIRST})
     assert [each.number for each in left.sources] == [2], "numbers stay, since the text has them"
     assert [(part.answered, [each.text for each in part.claims]) for part in left.parts] == [
         (True, ["Second says."]),
@@ -128,18 +142,27 @@ def test_what_stood_on_a_source_that_is_gone_is_gone_and_the_rest_stands() -> No
     assert (left.answered, left.withdrawn) == (True, 1)
     assert "First" not in left.text
     assert left.text.count(NOTHING) == 1
-    nothing = withdraw(result_of(one), {1, 2})
+    nothing = withdraw(result_of(one), {FIRST, SECOND})
     assert (nothing.answered, nothing.sources, nothing.withdrawn) == (False, [], 2)
     whole = result_of(both, one)
     assert withdraw(whole, ()).parts == whole.parts
 
 
+def test_a_round_that_took_words_of_what_is_gone_does_not_say_them() -> None:
+    rounds = [ResearchPass(["a?"], 3, []), ResearchPass(["a? zirconium"], 1, [], [NamedSource("document", SECOND[1])])]
+    result = msgspec.structs.replace(result_of(AnsweredPart("a?", True, [claim(1, "First.")])), passes=rounds)
+    assert stands_on(msgspec.structs.replace(result, sources=[])) == {SECOND}, "it need not be cited"
+    left = withdraw(msgspec.structs.replace(result, sources=result.sources[:1], text="First. [1]"), {SECOND})
+    assert [each.queries for each in left.passes] == [["a?"], []]
+    assert (left.text, left.withdrawn, left.answered) == ("First. [1]", 0, True)
+
+
 def test_a_text_of_a_model_becomes_quotes_where_nothing_of_it_is_left() -> None:
     part = AnsweredPart("a?", True, [claim(2, "Second says.")])
     written = WrittenAnswer("m", [claim(1, "The first says so."), claim(2, "So does the second.")], [])
-    left = withdraw(result_of(part, written=written), {1})
+    left = withdraw(result_of(part, written=written), {FIRST})
     assert left.text == "So does the second. [2]\n"
-    left = withdraw(result_of(part, written=msgspec.structs.replace(written, claims=written.claims[:1])), {1})
+    left = withdraw(result_of(part, written=msgspec.structs.replace(written, claims=written.claims[:1])), {FIRST})
     assert left.written is not None
     assert left.written.claims == []
     assert left.text == "Second says. [2]\n"
