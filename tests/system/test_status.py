@@ -79,6 +79,7 @@ def test_everything_that_is_registered_is_on_the_screen(world: World, tenant: Te
         "meaning",
         "words",
         "spaces",
+        "browser",
     }
     answer = tenant.http.get("/v1/pipeline").json()
     assert {each["view"] for each in answer["views"]} == {each["view"] for each in shown["pipeline"]["views"]}
