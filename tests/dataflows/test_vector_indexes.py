@@ -3,6 +3,7 @@ of getting there ends in the same rows."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,7 @@ RULES = SearchSettings(exact_passages_max=200, index_memory_mb=64)
 LARGE = 200
 """Sources of a tenant that gets an index: 600 passages, three times what an exact search compares."""
 STEPS_MAX = 300
+PAUSE_S = 0.1
 QUERIES = 12
 """For a recall: of 120 neighbours 0.98 lets two be missed."""
 
@@ -144,16 +146,18 @@ class Shelf:
             del self.vectors[tenant_id][source_id]
 
     def advance(self, *until: str) -> list[str]:
-        """Steps, until one of these was taken or none is left."""
+        """Steps, until one of these was taken or none is left. That a table was dropped is not told: while vacuum looks
+        at it that waits for a later look."""
         done: list[str] = []
-        while len(done) < STEPS_MAX:
+        for _ in range(STEPS_MAX):
             with self.flows.transaction():
                 did = step(self.flows, RULES)
+            if did is not None and did != "dropped":
+                done.append(did)
+            if did in until or (did is None and not self.flows.execute(vector_indexes.ORPHANS).fetchone()):
+                return done
             if did is None:
-                return done
-            done.append(did)
-            if did in until:
-                return done
+                time.sleep(PAUSE_S)
         raise AssertionError(f"it does not end: {done[-5:]}")
 
     def search(
@@ -198,6 +202,11 @@ class Shelf:
 
     def slot(self, tenant_id: UUID) -> int:
         row = self.flows.execute("select slot from mv.vector_indexes where tenant_id = %s", [tenant_id]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def count_tables(self) -> int:
+        row = self.flows.execute("select count(*) from pg_class where relname ~ '^vectors_[0-9]'").fetchone()
         assert row is not None
         return int(row[0])
 
@@ -257,7 +266,7 @@ def test_half_of_a_tenant_is_deleted(shelf: Shelf) -> None:
     assert shelf.advance("began") == ["began"]
     assert [row[1] for row in shelf.states()] == ["live", "filling"]
     assert shelf.recall(tenant_id, "index") >= 0.98
-    assert {"built", "live", "dropped"} <= set(shelf.advance())
+    assert {"built", "live"} <= set(shelf.advance())
     assert shelf.states() == [(tenant_id, "live", (LARGE // 2 - 9) * PASSAGES, 0)]
     assert shelf.recall(tenant_id, "index") >= 0.98
     assert shelf.differences(tenant_id) == []
@@ -405,7 +414,7 @@ def test_a_graph_that_is_overtaken_while_it_is_built_is_begun_anew(
     tenant_id = shelf.tenant(LARGE)
     shelf.advance("built")
     shelf.put(tenant_id, LARGE)
-    assert shelf.advance("built") == ["left", "dropped", "began", "filled", "filled", "built"]
+    assert shelf.advance("built") == ["left", "began", "filled", "filled", "built"]
     shelf.put(tenant_id, LARGE)  # half as many as are in it
     steps = -(-LARGE // 20)
     assert shelf.advance() == [*["caught-up"] * (steps - 1), "live", "measured"]
@@ -420,7 +429,7 @@ def test_a_graph_that_was_overtaken_before_it_is_built_is_not_built(shelf: Shelf
     while shelf.states()[0][1] == "filling":
         shelf.advance("filled")
     shelf.put(tenant_id, LARGE)
-    assert shelf.advance("built") == ["left", "dropped", "began", "filled", "filled", "built"]
+    assert shelf.advance("built") == ["left", "began", "filled", "filled", "built"]
     assert shelf.advance() == ["live", "measured"]
     assert shelf.recall(tenant_id, "index") >= 0.98
 
@@ -476,10 +485,10 @@ def test_a_tenant_that_shrinks_is_exact_again(shelf: Shelf) -> None:
     tenant_id = shelf.tenant(LARGE)
     shelf.advance()
     shelf.delete(tenant_id, list(shelf.vectors[tenant_id])[:-20])
-    assert shelf.advance() == ["left", "dropped"]
+    assert shelf.advance() == ["left"]
     assert shelf.recall(tenant_id, "exact") == 1.0
     assert shelf.flows.execute("select count(*) from mv.vectors").fetchone() == (0,)
-    assert shelf.flows.execute("select count(*) from pg_class where relname ~ '^vectors_[0-9]'").fetchone() == (0,)
+    assert shelf.count_tables() == 0
 
 
 def test_what_is_made_anew_has_no_index_until_it_is_large_again(shelf: Shelf) -> None:
@@ -489,7 +498,8 @@ def test_what_is_made_anew_has_no_index_until_it_is_large_again(shelf: Shelf) ->
         Index.forget(shelf.flows, tenant_id)
     assert shelf.states() == []
     assert shelf.search(tenant_id, shelf.draw(1)[0]) == []
-    assert shelf.advance() == ["dropped"]
+    assert shelf.advance() == []
+    assert shelf.count_tables() == 0
 
 
 def test_the_agents_watch_takes_every_step(shelf: Shelf) -> None:
