@@ -59,9 +59,14 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         now_s = SYSTEM_CLOCK.monotonic()
         if now_s - shown_s >= LINE_EVERY_S:
             shown_s = now_s
-            click.echo(f"{title}: {done} of {total}, {done / (now_s - began_s):.0f}/s", err=True)
+            click.echo(f"{title}: {done} of {total}, {tell_rate(done / (now_s - began_s))}", err=True)
 
     yield advance
+
+
+def tell_rate(a_second: float) -> str:
+    """A rate a second, or a minute where it is slower than one a second."""
+    return f"{a_second:.0f}/s" if a_second >= 1 else f"{a_second * 60:.0f}/min"
 
 
 @contextmanager
@@ -72,7 +77,7 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.0f}/s" if task.speed else "")
+            return Text(tell_rate(task.speed) if task.speed else "")
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
     with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adriatic.cli.import_view import _search
+from adriatic.cli.import_view import _search, tell_rate
 from adriatic.cli.searchable import Watched, await_searchable
 from api.imports.freshness import Arm, Embeddings, Freshness
 from api.watermarks import UNKNOWN
@@ -46,3 +46,8 @@ def test_an_import_that_wrote_says_how_soon_it_could_be_found(counted: int) -> N
     assert "searchable  by words 0.0 s, by meaning 0.0 s after the last write" in shown
     assert f"p50 0.50 s, p95 0.50 s, p99 0.50 s of {counted} ADRs" in shown
     assert "75.0% avoided" in shown
+
+
+@pytest.mark.parametrize(("a_second", "said"), [(240.4, "240/s"), (1, "1/s"), (0.4, "24/min"), (0.001, "0/min")])
+def test_what_is_slow_has_a_rate_too(a_second: float, said: str) -> None:
+    assert tell_rate(a_second) == said
