@@ -113,9 +113,8 @@ def _keeping_answers(settings: Settings) -> Iterator[str]:
             raise SystemExit("the model of the bench does not begin")
         model = {"PROVIDER": "openai", "MODEL": "gpt-5-mini", "BASE_URL": f"{fake.url}/v1", "API_KEY": "bench"}
         named = {f"ADRIATIC_LLM__{name}": value for name, value in (model | {"CACHE_S": "3600"}).items()}
-        free = {
-            f"ADRIATIC_LIMITS__{name}": "0" for name in ("USER_STREAMS", "NEW_USER_REQUESTS", "USER_TOKENS_PER_DAY")
-        }
+        unlimited = ("USER_STREAMS", "NEW_USER_REQUESTS", "USER_TOKENS_PER_DAY", "USER_REQUESTS_PER_MINUTE")
+        free = {f"ADRIATIC_LIMITS__{name}": "0" for name in unlimited}
         with tempfile.TemporaryDirectory() as folder, serving(settings, Path(folder), **named, **free) as server:
             yield server.url
     finally:
