@@ -159,14 +159,18 @@ def _belongs_to(each: psutil.Process, server: EmbeddedServer) -> bool:
 
 def choose_shared_buffers(memory: int) -> int:
     """MiB of pages that the server keeps, on a machine with so many bytes."""
-    least, most = SHARED_BUFFERS_MIB
-    return min(max(memory // SHARED_BUFFERS_SHARE // 2**20, least), most)
+    return _take_share(memory, SHARED_BUFFERS_SHARE, SHARED_BUFFERS_MIB)
 
 
 def choose_wal_keep(free: int) -> int:
     """MiB of WAL that a slot may hold back, on a disk with so many bytes free."""
-    least, most = SLOT_WAL_KEEP_MIB
-    return min(max(free // SLOT_WAL_KEEP_SHARE // 2**20, least), most)
+    return _take_share(free, SLOT_WAL_KEEP_SHARE, SLOT_WAL_KEEP_MIB)
+
+
+def _take_share(there: int, share: int, mib: tuple[int, int]) -> int:
+    """That part of so many bytes, in MiB, from the least to the most."""
+    least, most = mib
+    return min(max(there // share // 2**20, least), most)
 
 
 def _read_free_bytes(place: Path) -> int:

@@ -135,14 +135,19 @@ _READ: Final = """
 async def read(connection: Connection, principal: Principal, task_id: UUID) -> AgentTask:
     """A task, without what was made of sources that were deleted since. Raises `NotFound`, also for what another user
     asked."""
-    tenant_id, user_id = principal.tenant_id, principal.user_id
-    row = await connection.fetchrow(_READ, tenant_id, user_id, task_id, None, None, True, 1)
+    found = await _find(connection, principal, task_id)
+    spent = await bounds.read_spent(connection, principal.tenant_id, principal.user_id, task_id)
+    task = msgspec.structs.replace(found, spent=spent)
+    lost = await withholding.look(connection, principal.tenant_id, task_id)
+    return withholding.withhold_task(task, lost) if lost else task
+
+
+async def _find(connection: Connection, principal: Principal, task_id: UUID) -> AgentTask:
+    """A task as it is kept. Raises `NotFound`."""
+    row = await connection.fetchrow(_READ, principal.tenant_id, principal.user_id, task_id, None, None, True, 1)
     if row is None:
         raise NotFound(f"there is no task {task_id} of yours", hint="GET /v1/agents/tasks lists them")
-    spent = await bounds.read_spent(connection, tenant_id, user_id, task_id)
-    task = msgspec.structs.replace(_task(row), spent=spent)
-    lost = await withholding.look(connection, tenant_id, task_id)
-    return withholding.withhold_task(task, lost) if lost else task
+    return _task(row)
 
 
 async def page(connection: Connection, principal: Principal, limit: int, cursor: str | None) -> AgentTaskPage:
@@ -170,7 +175,7 @@ async def page_steps(
 ) -> AgentStepPage:
     """The steps behind the one numbered `after`, in order, without the texts of those that stand on what was deleted
     since. Raises `NotFound`."""
-    await read(connection, principal, task_id)
+    await _find(connection, principal, task_id)
     rows = await connection.fetch(_READ_STEPS, principal.tenant_id, principal.user_id, task_id, after, limit + 1)
     lost = await withholding.look(connection, principal.tenant_id, task_id)
     steps = [to_struct(row, AgentStep, "input", "output") for row in rows[:limit]]
@@ -179,7 +184,7 @@ async def page_steps(
 
 async def cancel(connection: Connection, principal: Principal, task_id: UUID) -> AgentTask:
     """Cancel it: at once when nobody works on it, else within a second. One that is over stays as it ended."""
-    await read(connection, principal, task_id)
+    await _find(connection, principal, task_id)
     await jobs.cancel(connection, principal.tenant_id, task_id)
     return await read(connection, principal, task_id)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -123,18 +123,6 @@ class ChatTurns(msgspec.Struct, frozen=True):
 
     session_id: UUID
     items: list[ChatAnswer]
-
-
-class AnsweredTurn(Protocol):
-    """What was asked and answered."""
-
-    @property
-    def question(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-
-
-_Turn = TypeVar("_Turn", bound=AnsweredTurn)
 
 
 class RememberedTurn(NamedTuple):
@@ -255,7 +243,7 @@ async def remember(database: Database, principal: Principal, session_id: UUID | 
     return choose_recent([turn for turn in told if turn.text])
 
 
-def choose_recent(turns: Sequence[_Turn]) -> Sequence[_Turn]:
+def choose_recent(turns: Sequence[RememberedTurn]) -> Sequence[RememberedTurn]:
     """The newest turns that fit. Pure."""
     room = MEMORY_BYTES_MAX
     for count, turn in enumerate(reversed(turns)):
@@ -265,7 +253,7 @@ def choose_recent(turns: Sequence[_Turn]) -> Sequence[_Turn]:
     return turns
 
 
-def tell(turns: Iterable[AnsweredTurn]) -> tuple[PromptMessage, ...]:
+def tell(turns: Iterable[RememberedTurn]) -> tuple[PromptMessage, ...]:
     """The turns before as a model reads them, without the numbers of their sources. Pure."""
     return tuple(
         message

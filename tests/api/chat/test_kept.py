@@ -9,7 +9,6 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +20,7 @@ import pytest
 
 from api.auth.issuer import LocalIssuer
 from api.chat import conversations
-from api.chat.conversations import ChatAnswer
+from api.chat.conversations import RememberedTurn
 from connectors.llm.prompts import Text
 from connectors.llm.sse import ServerEvent, SseDecoder
 from connectors.postgres.retention import forget_old
@@ -291,9 +290,9 @@ def test_old_answers_are_forgotten(fresh_database: Settings, corpus: Corpus) -> 
         assert [forget_old(flows, kept_for(kept_days=30))["answers"] for _ in range(2)] == [1, 0]
 
 
-def turn(question: str, text: str) -> ChatAnswer:
-    now = datetime.now(UTC)
-    return ChatAnswer(uuid4(), uuid4(), question, "completed", text, [], None, None, None, now, now)
+def turn(question: str, text: str) -> RememberedTurn:
+    """No two are alike."""
+    return RememberedTurn(question, text, (("adr", uuid4()),))
 
 
 def test_a_model_is_told_of_the_newest_turns_that_fit() -> None:
